@@ -1,1 +1,22 @@
-#![no_std]
+//! Decode ELF: views over the bytes of an object, bounds-checked and total.
+//!
+//! A view is made from an [`Image`], the one door to an object's memory. It copies records out and answers `None` where
+//! the file promised bytes that are not there; nothing here panics, allocates or loops longer than the input is large.
+#![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+
+pub mod address;
+pub mod dynamic;
+pub mod hash;
+pub mod header;
+pub mod image;
+pub mod note;
+pub mod relocation;
+pub mod symbol;
+pub mod version;
+
+pub use address::{Addr, Bias, Vaddr};
+pub use dynamic::Dynamic;
+pub use header::{FileHeader, HeaderError, ProgramHeader};
+pub use image::{Image, Segment, Strings, Table};
+pub use symbol::{Symbol, Symbols};

@@ -1,0 +1,324 @@
+//! The only way to read or write an object's memory.
+//!
+//! An [`Image`] is a set of segments: runs of link-time addresses whose bytes lie somewhere in this process, be that the
+//! object's own mapping, a file read into memory, or a test's vector. Records are copied out, after a bounds check,
+//! and stores are by width. References are handed out for strings only, which nobody writes.
+//!
+//! # Safety
+//! Memory behind an image is reached by address. [`Image::new`] is where its maker vouches for those addresses; all else
+//! here is a bounds check followed by a copy of plain old data.
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::size_of;
+
+use goblin::elf64;
+
+use crate::address::{Bias, Vaddr};
+
+/// Types for which every bit pattern is a value, and which hold no padding.
+///
+/// # Safety
+/// Implementors promise both.
+pub unsafe trait Pod: Copy {}
+
+macro_rules! pod {
+    ($($type:ty),* $(,)?) => {
+        // SAFETY: integers and `repr(C)` records of integers without padding (gABI, data representation).
+        $(unsafe impl Pod for $type {})*
+    };
+}
+
+pod!(
+    u8,
+    u16,
+    u32,
+    u64,
+    [u32; 4],
+    elf64::dynamic::Dyn,
+    elf64::header::Header,
+    elf64::program_header::ProgramHeader,
+    elf64::reloc::Rela,
+    elf64::sym::Sym,
+);
+
+/// A run of an object's link-time addresses and where its bytes are.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// First link-time address.
+    pub start: Vaddr,
+    /// Length in bytes of what may be read.
+    pub size: u64,
+    /// Address in this process of the first byte.
+    pub memory: u64,
+    /// Whether stores are allowed.
+    pub writable: bool,
+}
+
+/// An object's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'m> {
+    bias: Bias,
+    segments: &'m [Segment],
+}
+
+impl<'m> Image<'m> {
+    /// An image of `segments`.
+    ///
+    /// # Safety
+    /// For all of `'m`, each segment's memory must be readable over its whole size and, where it says so, writable; and
+    /// memory that holds the object's string tables must not change.
+    pub unsafe fn new(bias: Bias, segments: &'m [Segment]) -> Image<'m> {
+        Image { bias, segments }
+    }
+
+    /// An image over a file's bytes: segments whose memory leaves `file` are dropped from the front of `storage`'s use.
+    ///
+    /// Each program header of type `PT_LOAD` becomes a segment of its file size, cut to what the file holds; nothing may be
+    /// stored through it. `storage` bounds how many are taken.
+    pub fn of_file(
+        file: &'m [u8],
+        headers: impl Iterator<Item = elf64::program_header::ProgramHeader>,
+        storage: &'m mut [Segment],
+    ) -> Image<'m> {
+        let mut used = 0;
+        for header in headers.filter(|header| header.p_type == elf64::program_header::PT_LOAD) {
+            let Some(bytes) = usize::try_from(header.p_offset)
+                .ok()
+                .and_then(|offset| file.get(offset..))
+            else {
+                continue;
+            };
+            let Some(slot) = storage.get_mut(used) else {
+                break;
+            };
+            *slot = Segment {
+                start: Vaddr(header.p_vaddr),
+                size: header.p_filesz.min(bytes.len() as u64),
+                memory: bytes.as_ptr().expose_provenance() as u64,
+                writable: false,
+            };
+            used += 1;
+        }
+        Image {
+            bias: Bias(0),
+            segments: &storage[..used],
+        }
+    }
+
+    pub fn bias(&self) -> Bias {
+        self.bias
+    }
+
+    pub fn segments(&self) -> &'m [Segment] {
+        self.segments
+    }
+
+    /// The segment that holds `at`, and the number of its bytes from there on.
+    #[inline]
+    fn segment(&self, at: Vaddr) -> Option<(&'m Segment, u64)> {
+        self.segments.iter().find_map(|segment| {
+            let into = at.0.wrapping_sub(segment.start.0);
+            (into < segment.size).then(|| (segment, segment.size - into))
+        })
+    }
+
+    /// Where the `length` bytes at `at` are, if one segment holds them all.
+    #[inline]
+    fn locate(&self, at: Vaddr, length: u64) -> Option<(u64, bool)> {
+        let (segment, left) = self.segment(at)?;
+        (length <= left).then(|| (segment.memory + (at.0 - segment.start.0), segment.writable))
+    }
+
+    /// A copy of the record at `at`.
+    #[inline]
+    pub fn read<T: Pod>(&self, at: Vaddr) -> Option<T> {
+        let (address, _) = self.locate(at, size_of::<T>() as u64)?;
+        // SAFETY: `locate` found all bytes inside one readable segment (promise of `new`), and T is Pod.
+        Some(unsafe { pointer::<T>(address).read_unaligned() })
+    }
+
+    /// Stores `value` at `at`; `None` where nothing may be written.
+    #[inline]
+    pub fn store<T: Pod>(&self, at: Vaddr, value: T) -> Option<()> {
+        let (address, writable) = self.locate(at, size_of::<T>() as u64)?;
+        if !writable {
+            return None;
+        }
+        // SAFETY: `locate` found all bytes inside one segment that its maker called writable (promise of `new`).
+        unsafe { pointer::<T>(address).write_unaligned(value) };
+        Some(())
+    }
+
+    /// Copies `length` bytes at `from` of `source` to `to` of this image (`R_X86_64_COPY`).
+    pub fn copy_from(&self, to: Vaddr, source: &Image, from: Vaddr, length: u64) -> Option<()> {
+        let (target, writable) = self.locate(to, length)?;
+        let (origin, _) = source.locate(from, length)?;
+        if !writable {
+            return None;
+        }
+        // SAFETY: both runs lie inside their segments, the target's being writable; `copy` allows overlap.
+        unsafe {
+            core::ptr::copy(
+                pointer::<u8>(origin),
+                pointer::<u8>(target),
+                length as usize,
+            )
+        };
+        Some(())
+    }
+
+    /// `count` records at `at`.
+    pub fn table<T: Pod>(&self, at: Vaddr, count: u64) -> Option<Table<'m, T>> {
+        let length = count.checked_mul(size_of::<T>() as u64)?;
+        if count == 0 {
+            return Some(Table::EMPTY);
+        }
+        let (memory, _) = self.locate(at, length)?;
+        Some(Table {
+            memory,
+            count: count as usize,
+            records: PhantomData,
+        })
+    }
+
+    /// All whole records from `at` to the end of its segment: for tables that do not say their own size.
+    pub fn table_to_end<T: Pod>(&self, at: Vaddr) -> Option<Table<'m, T>> {
+        let (_, left) = self.segment(at)?;
+        self.table(at, left / size_of::<T>() as u64)
+    }
+
+    /// The string table of `length` bytes at `at`.
+    pub fn strings(&self, at: Vaddr, length: u64) -> Option<Strings<'m>> {
+        let (memory, _) = self.locate(at, length)?;
+        // SAFETY: `locate` found all bytes inside one segment, and `new` promises that string tables do not change.
+        let bytes = unsafe { core::slice::from_raw_parts(pointer::<u8>(memory), length as usize) };
+        Some(Strings { bytes })
+    }
+
+    /// The `length` bytes at `at`, if nobody may write them.
+    pub fn constant_bytes(&self, at: Vaddr, length: u64) -> Option<&'m [u8]> {
+        let (memory, writable) = self.locate(at, length)?;
+        if writable {
+            return None;
+        }
+        // SAFETY: inside one readable segment that is mapped without write permission.
+        Some(unsafe { core::slice::from_raw_parts(pointer::<u8>(memory), length as usize) })
+    }
+}
+
+/// A pointer to mapped memory, by its address.
+#[inline(always)]
+fn pointer<T>(address: u64) -> *mut T {
+    core::ptr::with_exposed_provenance_mut(address as usize)
+}
+
+/// An array of records in an object's memory, copied out one at a time.
+pub struct Table<'m, T> {
+    memory: u64,
+    count: usize,
+    records: PhantomData<&'m [T]>,
+}
+
+impl<T> Clone for Table<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Table<'_, T> {}
+
+impl<T> fmt::Debug for Table<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Table({} at {:#x})", self.count, self.memory)
+    }
+}
+
+impl<'m, T: Pod> Table<'m, T> {
+    pub const EMPTY: Table<'m, T> = Table {
+        memory: 0,
+        count: 0,
+        records: PhantomData,
+    };
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Address in this process of the first record.
+    pub fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> Option<T> {
+        if index >= self.count {
+            return None;
+        }
+        let address = self.memory + (index * size_of::<T>()) as u64;
+        // SAFETY: the table's maker checked `count` whole records, and `index` is below it.
+        Some(unsafe { pointer::<T>(address).read_unaligned() })
+    }
+
+    /// The records from `start` on.
+    pub fn skip(&self, start: usize) -> Table<'m, T> {
+        let start = start.min(self.count);
+        Table {
+            memory: self.memory + (start * size_of::<T>()) as u64,
+            count: self.count - start,
+            records: PhantomData,
+        }
+    }
+
+    /// The first `count` records, or all if there are fewer.
+    pub fn truncated(&self, count: usize) -> Table<'m, T> {
+        Table {
+            count: count.min(self.count),
+            ..*self
+        }
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = T> + use<'m, T> {
+        (0..self.count).filter_map(move |index| self.get(index))
+    }
+}
+
+/// A string table (gABI, *String Table*).
+#[derive(Clone, Copy, Debug)]
+pub struct Strings<'m> {
+    bytes: &'m [u8],
+}
+
+impl<'m> Strings<'m> {
+    pub const EMPTY: Strings<'static> = Strings { bytes: &[] };
+
+    pub fn new(bytes: &'m [u8]) -> Strings<'m> {
+        Strings { bytes }
+    }
+
+    /// The string at `offset`, without its NUL; `None` if it does not end inside the table.
+    pub fn get(&self, offset: u64) -> Option<&'m [u8]> {
+        let tail = self.bytes.get(usize::try_from(offset).ok()?..)?;
+        let length = tail.iter().position(|&byte| byte == 0)?;
+        Some(&tail[..length])
+    }
+
+    /// Whether the string at `offset` is `name`.
+    #[inline]
+    pub fn equals(&self, offset: u32, name: &[u8]) -> bool {
+        let start = offset as usize;
+        match self
+            .bytes
+            .get(start..)
+            .and_then(|tail| tail.get(..=name.len()))
+        {
+            Some(candidate) => candidate[name.len()] == 0 && candidate[..name.len()] == *name,
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Symbol versions: what an object defines (`DT_VERDEF`) and what it needs of others (`DT_VERNEED`).
+//!
+//! Both are chains of records that point forward by byte offsets; a chain whose offset is 0 ends. Offsets are unsigned,
+//! so each step goes forward and a chain is no longer than its segment. (*LSB Core, Symbol Versioning*.)
+
+use crate::address::Vaddr;
+use crate::image::{Image, Strings};
+
+/// `vd_flags`: the version of the file itself.
+pub const VER_FLG_BASE: u16 = 1;
+/// `vna_flags`: the need is no error when missing.
+pub const VER_FLG_WEAK: u16 = 2;
+
+/// A version that an object defines.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition<'m> {
+    /// `vd_ndx`, as in `Elf64_Versym`.
+    pub index: u16,
+    pub flags: u16,
+    pub hash: u32,
+    pub name: &'m [u8],
+}
+
+/// A version that an object needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'m> {
+    /// The file that should define it: a soname.
+    pub file: &'m [u8],
+    pub name: &'m [u8],
+    pub hash: u32,
+    pub flags: u16,
+    /// `vna_other`, as in `Elf64_Versym`.
+    pub index: u16,
+}
+
+fn half(image: &Image, at: Vaddr, offset: u64) -> Option<u16> {
+    image.read(at.checked_add(offset)?)
+}
+
+fn word(image: &Image, at: Vaddr, offset: u64) -> Option<u32> {
+    image.read(at.checked_add(offset)?)
+}
+
+/// The record `offset` bytes after `at`, or none where the chain ends.
+fn follow(at: Vaddr, offset: u32) -> Option<Vaddr> {
+    (offset != 0)
+        .then(|| at.checked_add(u64::from(offset)))
+        .flatten()
+}
+
+/// The definitions in the `Elf64_Verdef` chain at `at`.
+pub fn definitions<'i, 'm: 'i>(
+    image: &'i Image<'m>,
+    strings: Strings<'m>,
+    at: Vaddr,
+) -> impl Iterator<Item = Definition<'m>> + use<'i, 'm> {
+    let mut next = Some(at);
+    core::iter::from_fn(move || {
+        let at = next?;
+        let auxiliary = at.checked_add(u64::from(word(image, at, 12)?))?;
+        next = follow(at, word(image, at, 16)?);
+        Some(Definition {
+            flags: half(image, at, 2)?,
+            index: half(image, at, 4)?,
+            hash: word(image, at, 8)?,
+            name: strings.get(u64::from(word(image, auxiliary, 0)?))?,
+        })
+    })
+}
+
+/// The needs in the `Elf64_Verneed` chain at `at`, file by file.
+pub fn needs<'i, 'm: 'i>(
+    image: &'i Image<'m>,
+    strings: Strings<'m>,
+    at: Vaddr,
+) -> impl Iterator<Item = Need<'m>> + use<'i, 'm> {
+    let mut next_file = Some(at);
+    let mut current: Option<(&'m [u8], Vaddr)> = None;
+    core::iter::from_fn(move || {
+        loop {
+            if let Some((file, at)) = current {
+                current = follow(at, word(image, at, 12)?).map(|at| (file, at));
+                return Some(Need {
+                    file,
+                    hash: word(image, at, 0)?,
+                    flags: half(image, at, 4)?,
+                    index: half(image, at, 6)?,
+                    name: strings.get(u64::from(word(image, at, 8)?))?,
+                });
+            }
+            let at = next_file?;
+            next_file = follow(at, word(image, at, 12)?);
+            let file = strings.get(u64::from(word(image, at, 4)?))?;
+            if half(image, at, 2)? > 0 {
+                current = follow(at, word(image, at, 8)?).map(|at| (file, at));
+            }
+        }
+    })
+}
