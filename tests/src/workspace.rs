@@ -1,0 +1,44 @@
+//! Where the workspace keeps what the tests read and what they may write.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_path_buf()
+}
+
+/// A folder under the repository's `target`, created on first use. Everything that tests leave behind is in there, so
+/// `cargo clean` removes it.
+pub fn target(folder: &str) -> Result<PathBuf> {
+    let path = root().join("target").join(folder);
+    fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    Ok(path)
+}
+
+/// A folder under `target` that is empty now: whatever an earlier run left there is gone.
+pub fn fresh(folder: &str) -> Result<PathBuf> {
+    let path = root().join("target").join(folder);
+    if path.exists() {
+        fs::remove_dir_all(&path).with_context(|| format!("cannot empty {}", path.display()))?;
+    }
+    target(folder)
+}
+
+/// Whether this run may not skip: continuous integration has root and a mirror, so a skip there is a failure.
+pub fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+}
+
+/// Whether the slow suites were asked for.
+pub fn all_suites() -> bool {
+    std::env::var("FOLIO_ALL").is_ok_and(|value| value == "1")
+}
+
+/// Whether the tests run as root, which bind mounts, chroot and changing the user need.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
