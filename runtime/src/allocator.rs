@@ -1,0 +1,280 @@
+//! The arena: the memory that the dynamic linker itself uses, from its first instruction to the process' last.
+//!
+//! It is called where malloc must not be: before thread-local storage exists, from `__tls_get_addr` in a signal handler,
+//! in the child of a fork whose other threads vanished in the middle of a call, and with no lock that libc could have
+//! taken. So it has no lock and no per-thread state: each step is one compare-and-exchange, and whoever is interrupted
+//! between two of them leaves at most one chunk unused.
+//!
+//! - Up to [`LARGEST_CHUNK`], a request is rounded up to a size class. Freed chunks of a class form a stack (Treiber,
+//!   "Systems Programming: Coping with Parallelism"); its head carries a count, so that a head which was taken and put
+//!   back meanwhile does not look unchanged.
+//! - A class without free chunks takes from the current region. The first region is part of the arena (`.bss`), so that
+//!   a small program's start maps nothing; the next ones are mapped, and never unmapped, which makes it sound to look
+//!   into a chunk that somebody else takes at the same moment.
+//! - Larger requests are mappings of their own, resized by mremap(2).
+//!
+//! # Safety
+//! Chunks are handed out as raw memory; all of the bookkeeping that `unsafe` relies on is in this file.
+
+use crate::syscall;
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+const PAGE: usize = 4096;
+/// The alignment that every chunk has.
+const GRAIN: usize = 16;
+/// Requests above this size are mappings of their own.
+pub const LARGEST_CHUNK: usize = 64 * 1024;
+const FIRST_REGION: usize = 32 * 1024;
+const REGION: usize = 256 * 1024;
+/// Eight classes of multiples of 16 up to 128, then four for each doubling up to [`LARGEST_CHUNK`].
+const CLASSES: usize = 8 + 4 * 9;
+/// For alignments above [`GRAIN`]: the powers of two from 32 to [`LARGEST_CHUNK`].
+const ALIGNED_CLASSES: usize = 12;
+
+/// What serves a request; computed from the layout alone, so that chunks need no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// Chunks of `size` bytes, in the free list of that index.
+    Chunk { index: usize, size: usize, align: usize },
+    /// A mapping of so many bytes.
+    Mapping { size: usize },
+}
+
+impl Class {
+    fn of(layout: Layout) -> Option<Self> {
+        let (size, align) = (layout.size(), layout.align());
+        if size > LARGEST_CHUNK || align > PAGE {
+            return Some(Self::Mapping { size: size.max(1).checked_next_multiple_of(PAGE)? });
+        }
+        if align > GRAIN {
+            let size = size.max(align).next_power_of_two();
+            let index = CLASSES + (size.trailing_zeros() as usize - 5);
+            return Some(Self::Chunk { index, size, align: size.min(PAGE) });
+        }
+        if size <= 128 {
+            let size = size.max(1).next_multiple_of(GRAIN);
+            return Some(Self::Chunk { index: size / GRAIN - 1, size, align: GRAIN });
+        }
+        // 2^power < size <= 2^(power + 1), cut into quarters.
+        let power = (size - 1).ilog2() as usize;
+        let quarter = 1 << (power - 2);
+        let count = (size - (1 << power)).div_ceil(quarter);
+        let index = 8 + (power - 7) * 4 + count - 1;
+        Some(Self::Chunk { index, size: (1 << power) + count * quarter, align: GRAIN })
+    }
+}
+
+/// A stack of free chunks. The head packs an address without its four zero bits (43 bits reach the 47 that the kernel
+/// gives to user space) and, above, a count of 21 bits that each pop changes.
+struct FreeList(AtomicU64);
+
+impl FreeList {
+    const COUNT_SHIFT: u32 = 43;
+    const ADDRESS: u64 = (1 << Self::COUNT_SHIFT) - 1;
+
+    fn address(head: u64) -> *mut AtomicU64 {
+        ((head & Self::ADDRESS) << 4) as *mut AtomicU64
+    }
+
+    fn pop(&self) -> Option<NonNull<u8>> {
+        let mut head = self.0.load(Ordering::Acquire);
+        loop {
+            let chunk = NonNull::new(Self::address(head))?;
+            // SAFETY: regions stay mapped, so the word can be read even if somebody else has just taken the chunk and
+            // is writing into it; then the head has changed, and what was read is not used.
+            let next = unsafe { chunk.as_ref() }.load(Ordering::Relaxed) & Self::ADDRESS;
+            let count = (head >> Self::COUNT_SHIFT).wrapping_add(1);
+            let new = next | count << Self::COUNT_SHIFT;
+            match self.0.compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(chunk.cast()),
+                Err(seen) => head = seen,
+            }
+        }
+    }
+
+    /// # Safety
+    /// The chunk is of this list's class and nobody uses it any more.
+    unsafe fn push(&self, chunk: *mut u8) {
+        let mut head = self.0.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: the chunk is the caller's, aligned to 16 and at least 16 bytes long.
+            unsafe { &*chunk.cast::<AtomicU64>() }.store(head & Self::ADDRESS, Ordering::Relaxed);
+            let new = (chunk as u64 >> 4) | head & !Self::ADDRESS;
+            match self.0.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(seen) => head = seen,
+            }
+        }
+    }
+}
+
+/// The beginning of a mapped region; chunks follow.
+struct Region {
+    /// Bytes in use, counted from the region's start.
+    used: AtomicUsize,
+}
+
+/// Takes `size` bytes from the memory at `base`, of which `used` counts the bytes that are gone.
+fn bump(used: &AtomicUsize, base: *mut u8, length: usize, size: usize, align: usize) -> Option<*mut u8> {
+    let mut old = used.load(Ordering::Relaxed);
+    loop {
+        let start = (base as usize + old).next_multiple_of(align) - base as usize;
+        let end = start + size;
+        if end > length {
+            return None;
+        }
+        match used.compare_exchange_weak(old, end, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Some(base.wrapping_add(start)),
+            Err(seen) => old = seen,
+        }
+    }
+}
+
+#[repr(C, align(64))]
+struct FirstRegion(UnsafeCell<[u8; FIRST_REGION]>);
+
+/// A `#[global_allocator]` without locks. See the module's text.
+pub struct Arena {
+    first: FirstRegion,
+    first_used: AtomicUsize,
+    /// Null: the first region is in use.
+    current: AtomicPtr<Region>,
+    free: [FreeList; CLASSES + ALIGNED_CLASSES],
+}
+
+// SAFETY: the bytes of the first region are handed out in disjoint pieces by an atomic count.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// All zeros, so that a static arena is in `.bss`.
+    pub const fn new() -> Self {
+        Self {
+            first: FirstRegion(UnsafeCell::new([0; FIRST_REGION])),
+            first_used: AtomicUsize::new(0),
+            current: AtomicPtr::new(ptr::null_mut()),
+            free: [const { FreeList(AtomicU64::new(0)) }; CLASSES + ALIGNED_CLASSES],
+        }
+    }
+
+    /// A piece of memory that was never handed out before, hence zero.
+    fn fresh(&self, size: usize, align: usize) -> Option<*mut u8> {
+        loop {
+            let current = self.current.load(Ordering::Acquire);
+            let piece = if current.is_null() {
+                bump(&self.first_used, self.first.0.get().cast(), FIRST_REGION, size, align)
+            } else {
+                // SAFETY: a region that was published stays mapped.
+                bump(unsafe { &(*current).used }, current.cast(), REGION, size, align)
+            };
+            if piece.is_some() {
+                return piece;
+            }
+            let region = syscall::map_memory(REGION).ok()?;
+            // SAFETY: the mapping is new, large enough, and nobody else's yet.
+            unsafe { region.cast::<Region>().write(Region { used: AtomicUsize::new(size_of::<Region>()) }) };
+            let published =
+                self.current.compare_exchange(current, region.cast(), Ordering::AcqRel, Ordering::Relaxed);
+            if published.is_err() {
+                // SAFETY: somebody else was faster, so that nobody has seen this one.
+                let _ = unsafe { syscall::unmap_memory(region, REGION) };
+            }
+        }
+    }
+
+    /// A mapping of its own. mmap(2) aligns to pages; more is had by cutting a longer mapping.
+    fn map(size: usize, align: usize) -> Option<*mut u8> {
+        if align <= PAGE {
+            return syscall::map_memory(size).ok();
+        }
+        let length = size.checked_add(align)?;
+        let start = syscall::map_memory(length).ok()?;
+        let aligned = start.wrapping_add((start as usize).wrapping_neg() % align);
+        let before = aligned as usize - start as usize;
+        let after = length - before - size;
+        // SAFETY: both ends belong to the mapping above and are not handed out.
+        unsafe {
+            if before > 0 {
+                let _ = syscall::unmap_memory(start, before);
+            }
+            if after > 0 {
+                let _ = syscall::unmap_memory(aligned.wrapping_add(size), after);
+            }
+        }
+        Some(aligned)
+    }
+
+    /// The memory, and whether it is known to be zero.
+    fn allocate(&self, layout: Layout) -> Option<(*mut u8, bool)> {
+        match Class::of(layout)? {
+            Class::Mapping { size } => Some((Self::map(size, layout.align())?, true)),
+            Class::Chunk { index, size, align } => match self.free[index].pop() {
+                Some(chunk) => Some((chunk.as_ptr(), false)),
+                None => Some((self.fresh(size, align)?, true)),
+            },
+        }
+    }
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// SAFETY: a chunk has the size and alignment of a class that covers its layout, belongs to one caller from `alloc` to
+// `dealloc`, and nothing here unwinds.
+unsafe impl GlobalAlloc for Arena {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.allocate(layout).map_or(ptr::null_mut(), |(memory, _)| memory)
+    }
+
+    /// Leaves fresh memory untouched: a page that nobody writes stays the kernel's page of zeros.
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        match self.allocate(layout) {
+            None => ptr::null_mut(),
+            Some((memory, true)) => memory,
+            Some((memory, false)) => {
+                // SAFETY: the chunk is at least as long as its layout.
+                unsafe { memory.write_bytes(0, layout.size()) };
+                memory
+            }
+        }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        match Class::of(layout) {
+            // SAFETY: by the trait's contract the memory came from `alloc` with this layout and is given back.
+            Some(Class::Chunk { index, .. }) => unsafe { self.free[index].push(memory) },
+            Some(Class::Mapping { size }) => {
+                // SAFETY: as above; `size` is the length that `map` gave out.
+                let _ = unsafe { syscall::unmap_memory(memory, size) };
+            }
+            None => {}
+        }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
+        match (Class::of(layout), Class::of(new_layout)) {
+            (Some(old), Some(new)) if old == new => memory,
+            (Some(Class::Mapping { size: old }), Some(Class::Mapping { size: new })) if layout.align() <= PAGE => {
+                // SAFETY: the mapping is the caller's, and the caller goes on with the address that is returned.
+                unsafe { syscall::remap_memory(memory, old, new) }.unwrap_or(ptr::null_mut())
+            }
+            _ => {
+                // SAFETY: the copied bytes belong to both; the old memory came from `alloc` with the old layout.
+                unsafe {
+                    let new = self.alloc(new_layout);
+                    if !new.is_null() {
+                        ptr::copy_nonoverlapping(memory, new, layout.size().min(new_size));
+                        self.dealloc(memory, layout);
+                    }
+                    new
+                }
+            }
+        }
+    }
+}
