@@ -208,6 +208,67 @@ impl<'m> Image<'m> {
     }
 }
 
+impl<'m> Image<'m> {
+    /// A cursor for many reads and stores that lie near each other.
+    pub fn writer(&self) -> Writer<'m> {
+        Writer {
+            image: *self,
+            current: Segment {
+                start: Vaddr(0),
+                size: 0,
+                memory: 0,
+                writable: false,
+            },
+        }
+    }
+}
+
+/// Reads and stores of an image, remembering the segment of the last one.
+#[derive(Debug)]
+pub struct Writer<'m> {
+    image: Image<'m>,
+    current: Segment,
+}
+
+impl Writer<'_> {
+    /// The address in this process of `length` writable bytes at `at`.
+    #[inline(always)]
+    fn locate(&mut self, at: Vaddr, length: u64) -> Option<u64> {
+        let into = at.0.wrapping_sub(self.current.start.0);
+        if into < self.current.size && length <= self.current.size - into {
+            return Some(self.current.memory + into);
+        }
+        self.locate_anew(at, length)
+    }
+
+    #[cold]
+    fn locate_anew(&mut self, at: Vaddr, length: u64) -> Option<u64> {
+        let (segment, left) = self.image.segment(at)?;
+        if !segment.writable || length > left {
+            return None;
+        }
+        self.current = *segment;
+        Some(segment.memory + (at.0 - segment.start.0))
+    }
+
+    /// A copy of the record at `at`, which must be writable memory.
+    #[inline(always)]
+    pub fn read<T: Pod>(&mut self, at: Vaddr) -> Option<T> {
+        let address = self.locate(at, size_of::<T>() as u64)?;
+        // SAFETY: `locate` found all bytes inside one segment of the image, and T is Pod.
+        Some(unsafe { pointer::<T>(address).read_unaligned() })
+    }
+
+    /// Stores `value` at `at`; `None` where nothing may be written.
+    #[inline(always)]
+    pub fn store<T: Pod>(&mut self, at: Vaddr, value: T) -> Option<()> {
+        let address = self.locate(at, size_of::<T>() as u64)?;
+        // SAFETY: `locate` found all bytes inside one segment of the image that its maker called writable.
+        unsafe { pointer::<T>(address).write_unaligned(value) };
+        Some(())
+    }
+}
+
 /// A pointer to mapped memory, by its address.
 #[inline(always)]
 fn pointer<T>(address: u64) -> *mut T {

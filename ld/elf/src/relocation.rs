@@ -1,18 +1,15 @@
 //! Relocation records: `Elf64_Rela` and the compact relative form `DT_RELR`.
 
-use goblin::elf64::reloc::Rela;
 pub use goblin::elf64::reloc::{
     R_X86_64_32, R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64,
     R_X86_64_GLOB_DAT, R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_PC32,
-    R_X86_64_RELATIVE, R_X86_64_SIZE32, R_X86_64_SIZE64, R_X86_64_TLSDESC, R_X86_64_TPOFF64,
+    R_X86_64_RELATIVE, R_X86_64_SIZE32, R_X86_64_SIZE64, R_X86_64_TLSDESC, R_X86_64_TPOFF64, Rela,
 };
 
 use crate::address::Vaddr;
 use crate::image::Table;
 
-/// psABI, *Relocation Types*: the signed and the 64-bit program-counter-relative ones.
-pub const R_X86_64_32S: u32 = 11;
-pub const R_X86_64_PC64: u32 = 24;
+/// psABI, *Relocation Types*: the relative relocation of x32.
 pub const R_X86_64_RELATIVE64: u32 = 38;
 
 /// One `Elf64_Rela`, taken apart.

@@ -1,11 +1,25 @@
 //! Discover and plan: which files make up a process, where they go, and what each reference is bound to.
 //!
-//! Everything here is a function over bytes; nothing names a system call.
+//! Everything here is a function over bytes; nothing names a system call. The passes, in their order: [`search`] finds a
+//! file for a name, [`placement`] says where its segments go, [`graph`] loads what it needs, [`version`] checks the
+//! versions, [`tls`] lays out thread-local storage, [`order`] says who is initialised first, [`resolve`] finds a
+//! definition for a reference and [`relocate`] stores it.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod errno;
+pub mod error;
+pub mod object;
 pub mod order;
+pub mod placement;
+pub mod relocate;
+pub mod resolve;
 pub mod search;
 pub mod tls;
+pub mod version;
+
+pub use errno::Errno;
+pub use error::{Error, Problem};
+pub use object::{Identity, Kind, Object, ObjectId, Objects};

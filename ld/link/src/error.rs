@@ -1,0 +1,172 @@
+//! What can go wrong while linking, and the sentence a user reads about it.
+//!
+//! Sentences have glibc's shape, `OBJECT: WHAT: STRERROR`, and glibc's words where it has words for the case: programs and
+//! people search for them. The same `Display` feeds standard error, `dlerror` and tests.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use folio_elf::HeaderError;
+
+use crate::errno::Errno;
+use crate::placement::PlacementError;
+
+/// Bytes of a path or name, shown as they are where they are UTF-8.
+pub struct Lossy<'a>(pub &'a [u8]);
+
+impl fmt::Display for Lossy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            if !chunk.invalid().is_empty() {
+                f.write_str("\u{fffd}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a file or a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The file cannot be opened, or no search found one.
+    Open(Errno),
+    Read(Errno),
+    Status(Errno),
+    Map(Errno),
+    ZeroFill(Errno),
+    Protect(Errno),
+    Header(HeaderError),
+    Placement(PlacementError),
+    /// The dynamic section or its string table lies outside the object.
+    Dynamic,
+    /// A `DT_NEEDED` without a name, or another string that the string table does not hold.
+    StringTable,
+    /// A position-independent executable where a library is wanted.
+    PieNotLibrary,
+    /// `DF_1_NOOPEN`.
+    NotForDlopen,
+    DynamicString,
+    Version {
+        name: Vec<u8>,
+        /// The object that needs it.
+        requester: Vec<u8>,
+    },
+    /// The object that should define versions has none (*glibc elf/dl-version.c, match_symbol*); a warning.
+    NoVersions { requester: Vec<u8> },
+    UndefinedSymbol {
+        name: Vec<u8>,
+        version: Option<Vec<u8>>,
+    },
+    /// A relocation type that dynamic objects may not have.
+    RelocationType(u32),
+    /// A relocation whose place or symbol is not in the object.
+    RelocationPlace,
+    /// An `R_X86_64_32` or `PC32` that does not fit.
+    Overflow { symbol: Vec<u8> },
+    StaticTls,
+    NoMemory,
+}
+
+impl Problem {
+    /// `errno` as `dlerror` would add it; 0 for none.
+    pub fn errno(&self) -> Errno {
+        match self {
+            Problem::Open(errno)
+            | Problem::Read(errno)
+            | Problem::Status(errno)
+            | Problem::Map(errno)
+            | Problem::ZeroFill(errno)
+            | Problem::Protect(errno) => *errno,
+            Problem::NoMemory => Errno(12),
+            _ => Errno(0),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Problem::Open(_) => f.write_str("cannot open shared object file"),
+            Problem::Read(_) => f.write_str("cannot read file data"),
+            Problem::Status(_) => f.write_str("cannot stat shared object"),
+            Problem::Map(_) => f.write_str("failed to map segment from shared object"),
+            Problem::ZeroFill(_) => f.write_str("cannot map zero-fill pages"),
+            Problem::Protect(_) => f.write_str("cannot change memory protections"),
+            Problem::Header(error) => error.fmt(f),
+            Problem::Placement(error) => error.fmt(f),
+            Problem::Dynamic => f.write_str("dynamic section lies outside the object"),
+            Problem::StringTable => f.write_str("string table entry lies outside the object"),
+            Problem::PieNotLibrary => f.write_str("cannot dynamically load position-independent executable"),
+            Problem::NotForDlopen => f.write_str("shared object cannot be dlopen()ed"),
+            Problem::DynamicString => f.write_str("empty dynamic string token substitution"),
+            Problem::Version { name, requester } => write!(
+                f,
+                "version `{}' not found (required by {})",
+                Lossy(name),
+                Lossy(requester)
+            ),
+            Problem::NoVersions { requester } => {
+                write!(f, "no version information available (required by {})", Lossy(requester))
+            }
+            Problem::UndefinedSymbol { name, version } => {
+                write!(f, "undefined symbol: {}", Lossy(name))?;
+                match version {
+                    Some(version) => write!(f, ", version {}", Lossy(version)),
+                    None => Ok(()),
+                }
+            }
+            Problem::RelocationType(kind) => write!(f, "unexpected reloc type {kind:#04x}"),
+            Problem::RelocationPlace => f.write_str("relocation lies outside the object"),
+            Problem::Overflow { symbol } => write!(
+                f,
+                "Symbol `{}' causes overflow in R_X86_64_32 or R_X86_64_PC32 relocation",
+                Lossy(symbol)
+            ),
+            Problem::StaticTls => f.write_str("cannot allocate memory in static TLS block"),
+            Problem::NoMemory => f.write_str("cannot allocate memory"),
+        }
+    }
+}
+
+/// A problem, with the object that has it and the object that asked for that one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Path or name of the object; empty for the program.
+    pub object: Vec<u8>,
+    pub problem: Problem,
+    /// Who needed the object, where that helps and is not already in the sentence.
+    pub requester: Option<Vec<u8>>,
+}
+
+impl Error {
+    pub fn new(object: &[u8], problem: Problem) -> Error {
+        Error {
+            object: object.to_vec(),
+            problem,
+            requester: None,
+        }
+    }
+
+    pub fn required_by(mut self, requester: &[u8]) -> Error {
+        self.requester = Some(requester.to_vec());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if !self.object.is_empty() {
+            write!(f, "{}: ", Lossy(&self.object))?;
+        }
+        self.problem.fmt(f)?;
+        let errno = self.problem.errno();
+        if errno.0 != 0 {
+            write!(f, ": {errno}")?;
+        }
+        if let Some(requester) = &self.requester {
+            write!(f, " (required by {})", Lossy(requester))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Loaded objects: what linking knows of each ELF file, in one table by number.
+
+use alloc::vec::Vec;
+
+use folio_elf::dynamic::Dynamic;
+use folio_elf::{Addr, Image, Symbols, Vaddr};
+
+use crate::error::Problem;
+use crate::placement::Placement;
+use crate::version::Versions;
+
+/// Number of an object in [`Objects`]; stable for as long as the object is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(pub u32);
+
+/// Which file it is, whatever its name (stat(2): `st_dev`, `st_ino`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub device: u64,
+    pub inode: u64,
+}
+
+/// What part an object plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Executable,
+    /// The dynamic linker itself.
+    Interpreter,
+    /// The kernel's virtual object (vdso(7)).
+    Vdso,
+    Library,
+}
+
+/// An ELF object and its decoded tables.
+#[derive(Debug)]
+pub struct Object<'m> {
+    pub kind: Kind,
+    /// `l_name`: the path as opened; empty for the executable.
+    pub path: Vec<u8>,
+    /// Names by which it was asked for: a later request by one of them means this object.
+    pub names: Vec<Vec<u8>>,
+    /// The directory that `$ORIGIN` stands for.
+    pub origin: Vec<u8>,
+    pub identity: Option<Identity>,
+    pub placement: Placement,
+    pub image: Image<'m>,
+    /// `None` for an executable without dynamic section.
+    pub dynamic: Option<Dynamic<'m>>,
+    pub symbols: Option<Symbols<'m>>,
+    pub versions: Versions<'m>,
+    /// The object whose dependency it was when it was loaded (`l_loader`).
+    pub loader: Option<ObjectId>,
+    /// Its direct dependencies, in `DT_NEEDED` order.
+    pub needed: Vec<ObjectId>,
+}
+
+impl<'m> Object<'m> {
+    /// Decodes the tables of an object that is in memory.
+    pub fn decode(kind: Kind, path: &[u8], placement: Placement, image: Image<'m>) -> Result<Object<'m>, Problem> {
+        let dynamic = match placement.dynamic {
+            Some(extent) => Some(Dynamic::decode(&image, extent.at, extent.size).ok_or(Problem::Dynamic)?),
+            None => None,
+        };
+        let symbols = dynamic.as_ref().map(|dynamic| Symbols::decode(&image, dynamic));
+        let versions = dynamic
+            .as_ref()
+            .map(|dynamic| Versions::decode(&image, dynamic))
+            .unwrap_or_default();
+        Ok(Object {
+            kind,
+            path: path.to_vec(),
+            names: Vec::new(),
+            origin: directory_of(path).to_vec(),
+            identity: None,
+            placement,
+            image,
+            dynamic,
+            symbols,
+            versions,
+            loader: None,
+            needed: Vec::new(),
+        })
+    }
+
+    pub fn soname(&self) -> Option<&'m [u8]> {
+        self.dynamic.as_ref()?.soname
+    }
+
+    /// Whether a request for `name` means this object: it was asked for so before, or it is its `DT_SONAME`.
+    pub fn answers_to(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|known| known == name) || self.soname() == Some(name)
+    }
+
+    /// Remembers a name by which the object was asked for.
+    pub fn add_name(&mut self, name: &[u8]) {
+        if !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_vec());
+        }
+    }
+
+    pub fn address(&self, vaddr: Vaddr) -> Addr {
+        self.image.bias().apply(vaddr)
+    }
+
+    /// `l_map_start` and `l_map_end`: the addresses that the object spans.
+    pub fn span(&self) -> (Addr, Addr) {
+        (self.address(self.placement.start()), self.address(self.placement.end()))
+    }
+
+    /// Whether one of its segments holds `at`.
+    pub fn holds(&self, at: Addr) -> bool {
+        let vaddr = self.image.bias().remove(at);
+        self.placement
+            .segments
+            .iter()
+            .any(|segment| segment.start <= vaddr && vaddr < segment.end)
+    }
+
+    /// The name that messages use: the program's is in `program`.
+    pub fn display_name<'a>(&'a self, program: &'a [u8]) -> &'a [u8] {
+        if self.path.is_empty() { program } else { &self.path }
+    }
+
+    pub fn flags_1(&self) -> u64 {
+        self.dynamic.as_ref().map_or(0, |dynamic| dynamic.flags_1)
+    }
+}
+
+/// The directory part of a path: all before its last slash (`/` alone for a file in the root).
+pub fn directory_of(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(0) => b"/",
+        Some(slash) => &path[..slash],
+        None => b"",
+    }
+}
+
+/// All loaded objects of a process.
+#[derive(Debug, Default)]
+pub struct Objects<'m> {
+    slots: Vec<Option<Object<'m>>>,
+}
+
+impl<'m> Objects<'m> {
+    pub const fn new() -> Objects<'m> {
+        Objects { slots: Vec::new() }
+    }
+
+    /// Adds an object, in the first free place.
+    pub fn insert(&mut self, object: Object<'m>) -> ObjectId {
+        let free = self.slots.iter().position(Option::is_none);
+        let index = free.unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[index] = Some(object);
+        ObjectId(index as u32)
+    }
+
+    pub fn remove(&mut self, id: ObjectId) -> Option<Object<'m>> {
+        self.slots.get_mut(id.0 as usize)?.take()
+    }
+
+    pub fn get(&self, id: ObjectId) -> Option<&Object<'m>> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object<'m>> {
+        self.slots.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &Object<'m>)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((ObjectId(index as u32), slot.as_ref()?)))
+    }
+}
+
+/// A number that is not in the table is a fault of Folio's own: numbers are made by `insert` only.
+impl<'m> core::ops::Index<ObjectId> for Objects<'m> {
+    type Output = Object<'m>;
+
+    fn index(&self, id: ObjectId) -> &Object<'m> {
+        self.slots[id.0 as usize].as_ref().expect("object is loaded")
+    }
+}
+
+impl<'m> core::ops::IndexMut<ObjectId> for Objects<'m> {
+    fn index_mut(&mut self, id: ObjectId) -> &mut Object<'m> {
+        self.slots[id.0 as usize].as_mut().expect("object is loaded")
+    }
+}

@@ -1,0 +1,391 @@
+//! Relocate: compute and store what each relocation of an object asks for.
+//!
+//! Formulae are the psABI's (*Relocation Types*): A is the addend, B the load bias, S the value of the symbol, P the place,
+//! Z the size of the symbol. What only a running process can answer (what an IFUNC resolver returns, where thread-local
+//! storage lies) is asked through [`Process`].
+
+use folio_elf::image::Writer;
+use folio_elf::relocation::{
+    R_X86_64_32, R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64, R_X86_64_GLOB_DAT,
+    R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_RELATIVE64,
+    R_X86_64_SIZE32, R_X86_64_SIZE64, R_X86_64_TLSDESC, R_X86_64_TPOFF64, Rela, Relocation, relr,
+};
+use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STV_HIDDEN, STV_INTERNAL, STV_PROTECTED};
+use folio_elf::{Addr, Symbol, Symbols, Table, Vaddr};
+
+use crate::error::{Error, Problem};
+use crate::object::{Object, ObjectId, Objects};
+use crate::resolve::{self, Class, Definition, Reference, Scope, Uniques};
+
+/// Size in bytes of an `Elf64_Rela`.
+const RELA: u64 = 24;
+
+/// What relocation asks of the process that it links.
+pub trait Process {
+    /// Calls an IFUNC resolver and gives the address that it chose.
+    fn call_resolver(&mut self, resolver: Addr) -> Addr;
+    /// The TLS module id of an object (psABI, *Thread-Local Storage*); 0 if it has no TLS.
+    fn tls_module(&self, object: ObjectId) -> u64;
+    /// How far below the thread pointer the object's static TLS block starts; makes sure it has one.
+    fn tls_offset(&mut self, object: ObjectId) -> Result<u64, Problem>;
+    /// The two words of a TLS descriptor for `offset` in the object's block; `None`: an undefined weak symbol's.
+    fn tls_descriptor(&mut self, object: Option<ObjectId>, offset: u64) -> Result<[u64; 2], Problem>;
+    /// A function that looks `symbol` of `requester` up when it is called; `None` if that must be an error now.
+    fn missing_function(&mut self, requester: ObjectId, symbol: u32) -> Option<Addr>;
+    /// Notes that `requester` is bound to a definition of another object.
+    fn bound(&mut self, requester: ObjectId, definition: &Definition);
+    /// Notes that a copy relocation's two symbols differ in size.
+    fn copy_sizes_differ(&mut self, requester: ObjectId, name: &[u8]);
+}
+
+/// The relocations of `object`: those of `DT_RELA` that are not also in `DT_JMPREL`, and those of `DT_JMPREL`.
+pub fn tables<'m>(object: &Object<'m>) -> Option<[Table<'m, Rela>; 2]> {
+    let dynamic = object.dynamic.as_ref()?;
+    let (mut rela, jmprel) = (dynamic.rela, dynamic.jmprel);
+    // Some link editors count the PLT's relocations in DT_RELASZ too: they are the last of that table.
+    if !jmprel.is_empty() && jmprel.at >= rela.at && rela.at.0.checked_add(rela.size)? == jmprel.at.0.checked_add(jmprel.size)? {
+        rela.size = jmprel.at.0 - rela.at.0;
+    }
+    Some([
+        object.image.table(rela.at, rela.size / RELA)?,
+        object.image.table(jmprel.at, jmprel.size / RELA)?,
+    ])
+}
+
+/// Relocates one object against `scopes`; each relocation that cannot be made is reported, and the rest are made.
+pub fn relocate<P: Process>(
+    objects: &Objects,
+    id: ObjectId,
+    scopes: &[&Scope],
+    uniques: &mut Uniques,
+    process: &mut P,
+    program: &[u8],
+    report: &mut impl FnMut(Error),
+) {
+    let object = &objects[id];
+    let Some(dynamic) = &object.dynamic else { return };
+    let Some(symbols) = &object.symbols else { return };
+    let mut relocator = Relocator {
+        objects,
+        object,
+        id,
+        symbols,
+        scopes,
+        uniques,
+        process,
+        writer: object.image.writer(),
+        last: None,
+        indirect: false,
+    };
+    let mut fail = |problem| report(Error::new(object.display_name(program), problem));
+    let packed = object.image.table(dynamic.relr.at, dynamic.relr.size / 8);
+    let (Some(packed), Some([rela, jmprel])) = (packed, tables(object)) else {
+        return fail(Problem::RelocationPlace);
+    };
+    for place in relr(packed) {
+        if relocator.add_bias(place).is_none() {
+            return fail(Problem::RelocationPlace);
+        }
+    }
+    // DT_RELACOUNT promises a run of relative relocations at the front; a wrong promise ends the run early.
+    let mut relative = 0;
+    for record in rela.truncated(dynamic.relacount.min(rela.len() as u64) as usize).iter() {
+        let relocation = Relocation::from(record);
+        if relocation.kind != R_X86_64_RELATIVE {
+            break;
+        }
+        if relocator.store_relative(&relocation).is_none() {
+            return fail(Problem::RelocationPlace);
+        }
+        relative += 1;
+    }
+    let rest = rela.skip(relative);
+    for record in rest.iter().chain(jmprel.iter()) {
+        if let Err(problem) = relocator.apply(&Relocation::from(record)) {
+            fail(problem);
+        }
+    }
+    // Resolvers of this object may use anything in it: they run when all else is in place.
+    if relocator.indirect {
+        for record in rest.iter().chain(jmprel.iter()) {
+            let relocation = Relocation::from(record);
+            if relocation.kind == R_X86_64_IRELATIVE && relocator.store_indirect(&relocation).is_none() {
+                fail(Problem::RelocationPlace);
+            }
+        }
+    }
+}
+
+/// The state of relocating one object.
+struct Relocator<'r, 'm, P> {
+    objects: &'r Objects<'m>,
+    object: &'r Object<'m>,
+    id: ObjectId,
+    symbols: &'r Symbols<'m>,
+    scopes: &'r [&'r Scope],
+    uniques: &'r mut Uniques,
+    process: &'r mut P,
+    writer: Writer<'m>,
+    /// The last lookup: relocations of one symbol often come together.
+    last: Option<(u32, Class, Option<Definition>)>,
+    /// Whether there are `R_X86_64_IRELATIVE` relocations.
+    indirect: bool,
+}
+
+impl<P: Process> Relocator<'_, '_, P> {
+    fn add_bias(&mut self, place: Vaddr) -> Option<()> {
+        let bias = self.object.image.bias().0;
+        let value: u64 = self.writer.read(place)?;
+        self.writer.store(place, value.wrapping_add(bias))
+    }
+
+    /// B + A.
+    #[inline(always)]
+    fn store_relative(&mut self, relocation: &Relocation) -> Option<()> {
+        let value = self.object.image.bias().0.wrapping_add_signed(relocation.addend);
+        self.writer.store(relocation.offset, value)
+    }
+
+    /// indirect (B + A).
+    fn store_indirect(&mut self, relocation: &Relocation) -> Option<()> {
+        let resolver = Addr(self.object.image.bias().0.wrapping_add_signed(relocation.addend));
+        let value = self.process.call_resolver(resolver);
+        self.writer.store(relocation.offset, value.0)
+    }
+
+    fn apply(&mut self, relocation: &Relocation) -> Result<(), Problem> {
+        let place = relocation.offset;
+        let addend = relocation.addend;
+        match relocation.kind {
+            R_X86_64_NONE => return Ok(()),
+            R_X86_64_RELATIVE | R_X86_64_RELATIVE64 => {
+                return self.store_relative(relocation).ok_or(Problem::RelocationPlace);
+            }
+            R_X86_64_IRELATIVE => {
+                self.indirect = true;
+                return Ok(());
+            }
+            _ => {}
+        }
+        let symbol = self.symbols.get(relocation.symbol).ok_or(Problem::RelocationPlace)?;
+        let class = match relocation.kind {
+            R_X86_64_JUMP_SLOT | R_X86_64_DTPMOD64 | R_X86_64_DTPOFF64 | R_X86_64_TPOFF64 | R_X86_64_TLSDESC => {
+                Class::Call
+            }
+            R_X86_64_COPY => Class::Copy,
+            _ => Class::Address,
+        };
+        let definition = self.bind(relocation.symbol, &symbol, class);
+        if definition.is_none() && symbol.binding() != STB_WEAK {
+            let lazily = relocation.kind == R_X86_64_JUMP_SLOT;
+            let stub = if lazily {
+                self.process.missing_function(self.id, relocation.symbol)
+            } else {
+                None
+            };
+            let Some(stub) = stub else {
+                return Err(self.undefined(relocation.symbol, &symbol));
+            };
+            return self.writer.store(place, stub.0).ok_or(Problem::RelocationPlace);
+        }
+        let stored = match relocation.kind {
+            // S
+            R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => {
+                let value = self.value(definition).0;
+                self.writer.store(place, value)
+            }
+            // S + A
+            R_X86_64_64 => {
+                let value = self.value(definition).0.wrapping_add_signed(addend);
+                self.writer.store(place, value)
+            }
+            R_X86_64_32 => {
+                let value = self.value(definition).0.wrapping_add_signed(addend);
+                let Ok(word) = u32::try_from(value) else {
+                    return Err(self.overflow(&symbol));
+                };
+                self.writer.store(place, word)
+            }
+            // S + A - P
+            R_X86_64_PC32 => {
+                let at = self.object.address(place).0;
+                let value = self.value(definition).0.wrapping_add_signed(addend).wrapping_sub(at);
+                let Ok(word) = i32::try_from(value as i64) else {
+                    return Err(self.overflow(&symbol));
+                };
+                self.writer.store(place, word as u32)
+            }
+            // Z + A
+            R_X86_64_SIZE64 => {
+                let size = definition.map_or(0, |definition| definition.symbol.0.st_size);
+                self.writer.store(place, size.wrapping_add_signed(addend))
+            }
+            R_X86_64_SIZE32 => {
+                let size = definition.map_or(0, |definition| definition.symbol.0.st_size);
+                self.writer.store(place, size.wrapping_add_signed(addend) as u32)
+            }
+            R_X86_64_COPY => return self.copy(place, &symbol, definition),
+            R_X86_64_DTPMOD64 => {
+                let module = definition.map_or(0, |definition| self.process.tls_module(definition.object));
+                self.writer.store(place, module)
+            }
+            R_X86_64_DTPOFF64 => match definition {
+                Some(definition) => {
+                    let offset = definition.symbol.0.st_value.wrapping_add_signed(addend);
+                    self.writer.store(place, offset)
+                }
+                None => Some(()),
+            },
+            R_X86_64_TPOFF64 => match definition {
+                Some(definition) => {
+                    let below = self.process.tls_offset(definition.object)?;
+                    let offset = definition.symbol.0.st_value.wrapping_add_signed(addend);
+                    self.writer.store(place, offset.wrapping_sub(below))
+                }
+                None => Some(()),
+            },
+            R_X86_64_TLSDESC => {
+                let value = definition.map_or(0, |definition| definition.symbol.0.st_value);
+                let owner = definition.map(|definition| definition.object);
+                let words = self
+                    .process
+                    .tls_descriptor(owner, value.wrapping_add_signed(addend))?;
+                self.writer
+                    .store(place, words[0])
+                    .and_then(|()| self.writer.store(Vaddr(place.0.wrapping_add(8)), words[1]))
+            }
+            other => return Err(Problem::RelocationType(other)),
+        };
+        stored.ok_or(Problem::RelocationPlace)
+    }
+
+    /// The definition that a symbol of this object is bound to.
+    #[inline]
+    fn bind(&mut self, index: u32, symbol: &Symbol, class: Class) -> Option<Definition> {
+        let own = Definition {
+            object: self.id,
+            index,
+            symbol: *symbol,
+        };
+        if symbol.binding() == STB_LOCAL || matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL) {
+            return Some(own);
+        }
+        if let Some((last_index, last_class, definition)) = self.last
+            && last_index == index
+            && last_class == class
+        {
+            return definition;
+        }
+        let definition = bind(
+            self.objects,
+            own,
+            self.symbols,
+            self.scopes,
+            class,
+            self.uniques,
+        );
+        if let Some(definition) = &definition
+            && definition.object != self.id
+        {
+            self.process.bound(self.id, definition);
+        }
+        self.last = Some((index, class, definition));
+        definition
+    }
+
+    /// S: the run-time value of a definition, 0 for none; of an IFUNC, what its resolver says.
+    #[inline]
+    fn value(&mut self, definition: Option<Definition>) -> Addr {
+        let Some(definition) = definition else { return Addr(0) };
+        let address = address_of(self.objects, &definition);
+        if definition.symbol.kind() == STT_GNU_IFUNC && definition.symbol.is_defined() {
+            return self.process.call_resolver(address);
+        }
+        address
+    }
+
+    fn copy(&mut self, place: Vaddr, symbol: &Symbol, definition: Option<Definition>) -> Result<(), Problem> {
+        let Some(definition) = definition else { return Ok(()) };
+        let (wanted, given) = (symbol.0.st_size, definition.symbol.0.st_size);
+        if given > wanted {
+            let name = self.symbols.name(symbol).unwrap_or_default();
+            self.process.copy_sizes_differ(self.id, name);
+        }
+        let source = &self.objects[definition.object].image;
+        self.object
+            .image
+            .copy_from(place, source, definition.symbol.value(), wanted.min(given))
+            .ok_or(Problem::RelocationPlace)
+    }
+
+    fn undefined(&self, index: u32, symbol: &Symbol) -> Problem {
+        undefined(self.object, self.symbols, index, symbol)
+    }
+
+    fn overflow(&self, symbol: &Symbol) -> Problem {
+        Problem::Overflow {
+            symbol: self.symbols.name(symbol).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+/// Looks `own`, a symbol that is neither local nor hidden, up in `scopes`.
+pub fn bind(
+    objects: &Objects,
+    own: Definition,
+    symbols: &Symbols,
+    scopes: &[&Scope],
+    class: Class,
+    uniques: &mut Uniques,
+) -> Option<Definition> {
+    let object = &objects[own.object];
+    let name = symbols.name(&own.symbol)?;
+    let version = symbols
+        .version_index(own.index)
+        .and_then(|versym| object.versions.get(versym));
+    let reference = Reference::new(name, version, class);
+    let mut search = |reference: &Reference| {
+        resolve::lookup(objects, scopes.iter().copied(), reference, None, uniques, Some(own))
+    };
+    let found = search(&reference);
+    if own.symbol.visibility() == STV_PROTECTED
+        && own.symbol.is_defined()
+        && let Some(other) = found
+        && other.object != own.object
+    {
+        // A protected symbol is its object's own, unless the executable holds the function's canonical address
+        // (glibc elf/dl-lookup.c, _dl_lookup_symbol_x): that is so when a search for a call ends here.
+        if class == Class::Call {
+            return Some(own);
+        }
+        let call = Reference {
+            class: Class::Call,
+            ..reference
+        };
+        if search(&call).is_some_and(|definition| definition.object != own.object) {
+            return Some(own);
+        }
+    }
+    found
+}
+
+/// Where a definition is in the process: S, before any resolver is asked.
+#[inline]
+pub fn address_of(objects: &Objects, definition: &Definition) -> Addr {
+    if definition.symbol.is_absolute() {
+        return Addr(definition.symbol.0.st_value);
+    }
+    objects[definition.object].address(definition.symbol.value())
+}
+
+/// The problem of a symbol that nobody defines.
+pub fn undefined(object: &Object, symbols: &Symbols, index: u32, symbol: &Symbol) -> Problem {
+    let version = symbols
+        .version_index(index)
+        .and_then(|versym| object.versions.get(versym))
+        .map(|version| version.name.to_vec());
+    Problem::UndefinedSymbol {
+        name: symbols.name(symbol).unwrap_or_default().to_vec(),
+        version,
+    }
+}

@@ -1,0 +1,208 @@
+//! Resolve: find the definition that a reference is bound to.
+//!
+//! The rules are the gABI's (*Symbol Table*, *Shared Object Dependencies*), the GNU version rules, and the quirks that
+//! programs rely on, from *glibc elf/dl-lookup.c, check_match, do_lookup_x and _dl_lookup_symbol_x*.
+
+use alloc::vec::Vec;
+
+use folio_elf::hash;
+use folio_elf::symbol::{
+    STB_GLOBAL, STB_GNU_UNIQUE, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, STT_TLS,
+    STV_HIDDEN, STV_INTERNAL, VERSYM_HIDDEN,
+};
+use folio_elf::{Symbol, Symbols};
+use hashbrown::HashMap;
+
+use crate::object::{Kind, Object, ObjectId, Objects};
+use crate::version::Version;
+
+/// What a reference wants to know, for the rules that depend on it (glibc `ELF_RTYPE_CLASS_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Any definition, also an undefined function symbol with a value: the executable's canonical address.
+    Address,
+    /// A call or a TLS reference: undefined symbols do not count.
+    Call,
+    /// The source of a copy relocation: the executable does not count.
+    Copy,
+}
+
+/// A name to look up.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference<'a> {
+    pub name: &'a [u8],
+    pub gnu_hash: u32,
+    pub version: Option<&'a Version<'a>>,
+    pub class: Class,
+    /// `dlsym`: without version, of several take the default one.
+    pub newest: bool,
+}
+
+impl<'a> Reference<'a> {
+    pub fn new(name: &'a [u8], version: Option<&'a Version<'a>>, class: Class) -> Reference<'a> {
+        Reference {
+            name,
+            gnu_hash: hash::gnu(name),
+            version,
+            class,
+            newest: false,
+        }
+    }
+}
+
+/// Where a definition is.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    pub object: ObjectId,
+    pub index: u32,
+    pub symbol: Symbol,
+}
+
+/// Objects in the order in which they are searched (`l_scope`'s element `r_scope_elem`).
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    pub objects: Vec<ObjectId>,
+}
+
+/// One definition of each `STB_GNU_UNIQUE` name in a namespace, whoever asks (*glibc elf/dl-lookup.c, do_lookup_unique*).
+#[derive(Debug, Default)]
+pub struct Uniques {
+    by_name: Option<HashMap<Vec<u8>, Definition>>,
+}
+
+impl Uniques {
+    pub const fn new() -> Uniques {
+        Uniques { by_name: None }
+    }
+
+    fn settle(&mut self, reference: &Reference, found: Definition, requester: Option<Definition>) -> Definition {
+        let table = self.by_name.get_or_insert_default();
+        if let Some(&known) = table.get(reference.name) {
+            return known;
+        }
+        // A copy relocation moves the one definition into the executable.
+        let settled = match (reference.class, requester) {
+            (Class::Copy, Some(copy)) => copy,
+            _ => found,
+        };
+        table.insert(reference.name.to_vec(), settled);
+        if reference.class == Class::Copy { found } else { settled }
+    }
+
+    /// Whether some unique name is bound to `id`, which pins it.
+    pub fn pins(&self, id: ObjectId) -> bool {
+        self.by_name
+            .as_ref()
+            .is_some_and(|table| table.values().any(|definition| definition.object == id))
+    }
+}
+
+/// Searches `scopes` in order; `skip` (`RTLD_NEXT`) starts after that object.
+///
+/// `requester` is the referring symbol itself, for copy relocations of unique names.
+pub fn lookup<'s>(
+    objects: &Objects,
+    scopes: impl IntoIterator<Item = &'s Scope>,
+    reference: &Reference,
+    skip: Option<ObjectId>,
+    uniques: &mut Uniques,
+    requester: Option<Definition>,
+) -> Option<Definition> {
+    let mut skipping = skip;
+    for scope in scopes {
+        for &id in &scope.objects {
+            if let Some(last) = skipping {
+                if last == id {
+                    skipping = None;
+                }
+                continue;
+            }
+            let Some(object) = objects.get(id) else { continue };
+            if reference.class == Class::Copy && object.kind == Kind::Executable {
+                continue;
+            }
+            let Some((index, symbol)) = find_in(object, reference) else {
+                continue;
+            };
+            let found = Definition {
+                object: id,
+                index,
+                symbol,
+            };
+            match symbol.binding() {
+                STB_GLOBAL | STB_WEAK => return Some(found),
+                STB_GNU_UNIQUE => return Some(uniques.settle(reference, found, requester)),
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+/// The symbol of `object` that `reference` matches, visible or not.
+#[inline]
+pub fn find_in(object: &Object, reference: &Reference) -> Option<(u32, Symbol)> {
+    let symbols = object.symbols.as_ref()?;
+    // Versioned definitions that a reference without version may take, if there is just one.
+    let mut candidates = 0u32;
+    let mut candidate = None;
+    let matches = |index: u32| match judge(object, symbols, index, reference)? {
+        Verdict::Match(symbol) => Some((index, symbol)),
+        Verdict::Candidate(symbol) => {
+            candidates += 1;
+            candidate.get_or_insert((index, symbol));
+            None
+        }
+    };
+    let found = match (&symbols.gnu_hash, &symbols.sysv_hash) {
+        (Some(table), _) => table.find(reference.gnu_hash, matches),
+        (None, Some(table)) => table.find(hash::sysv(reference.name), matches),
+        (None, None) => None,
+    };
+    let (index, symbol) = found.or_else(|| candidate.filter(|_| candidates == 1))?;
+    // Hidden and internal symbols are their object's own.
+    (!matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL)).then_some((index, symbol))
+}
+
+enum Verdict {
+    Match(Symbol),
+    Candidate(Symbol),
+}
+
+fn judge(object: &Object, symbols: &Symbols, index: u32, reference: &Reference) -> Option<Verdict> {
+    let symbol = symbols.get(index)?;
+    let kind = symbol.kind();
+    if symbol.0.st_value == 0 && !symbol.is_absolute() && kind != STT_TLS {
+        return None;
+    }
+    if !symbol.is_defined() && reference.class != Class::Address {
+        return None;
+    }
+    if !matches!(
+        kind,
+        STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_COMMON | STT_TLS | STT_GNU_IFUNC
+    ) {
+        return None;
+    }
+    if !symbols.strings.equals(symbol.0.st_name, reference.name) {
+        return None;
+    }
+    let versym = symbols.version_index(index);
+    match (reference.version, versym) {
+        (_, None) => Some(Verdict::Match(symbol)),
+        (Some(wanted), Some(versym)) => {
+            let defined = object.versions.get(versym);
+            let same = defined.is_some_and(|defined| defined.hash == wanted.hash && defined.name == wanted.name);
+            let base = !wanted.exact && defined.is_none() && versym & VERSYM_HIDDEN == 0;
+            (same || base).then_some(Verdict::Match(symbol))
+        }
+        (None, Some(versym)) => {
+            // Index 2 is the oldest version of all: what an unversioned program was linked against.
+            let first_newer = if reference.newest { 2 } else { 3 };
+            if versym & !VERSYM_HIDDEN < first_newer {
+                return Some(Verdict::Match(symbol));
+            }
+            (versym & VERSYM_HIDDEN == 0).then_some(Verdict::Candidate(symbol))
+        }
+    }
+}
