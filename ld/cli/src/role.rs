@@ -1,0 +1,283 @@
+//! What each system call of a starting program is for, in a reader's words.
+//!
+//! A call alone does not always tell: `mprotect(address, …)` means something only together with the mapping that lies
+//! at that address. So the calls of a process are labelled in order, and the mappings that they make are remembered.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+
+use crate::strace::Call;
+
+/// What a call does for the start of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    Start,
+    OpenIndex,
+    MapIndex,
+    Open,
+    LookInVain,
+    ReadHeader,
+    Identify,
+    Reserve,
+    MapText,
+    MapData,
+    MapRest,
+    MapZeroed,
+    Close,
+    Memory,
+    Thread,
+    Unprotect,
+    Protect,
+    GiveBack,
+    Program,
+    End,
+}
+
+impl Role {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Start => "start the program",
+            Self::OpenIndex => "open the library index",
+            Self::MapIndex => "map the library index",
+            Self::Open => "open a library",
+            Self::LookInVain => "look for a file: not there",
+            Self::ReadHeader => "read its header",
+            Self::Identify => "identify the file",
+            Self::Reserve => "reserve addresses",
+            Self::MapText => "map text (code)",
+            Self::MapData => "map data",
+            Self::MapRest => "map the rest (read-only)",
+            Self::MapZeroed => "map zeroed data",
+            Self::Close => "close",
+            Self::Memory => "get memory",
+            Self::Thread => "set up the first thread",
+            Self::Unprotect => "unprotect for relocation",
+            Self::Protect => "protect (make read-only)",
+            Self::GiveBack => "give back",
+            Self::Program => "libc and the program itself",
+            Self::End => "end",
+        }
+    }
+}
+
+/// A call with its meaning.
+#[derive(Clone, Debug, Serialize)]
+pub struct Labelled {
+    pub role: Role,
+    /// The file that it is about, without its folder; empty where it is about none.
+    pub subject: String,
+    /// The call in a few words.
+    pub short: String,
+    /// As strace wrote it.
+    pub line: String,
+}
+
+/// Where ld.so keeps its index of libraries (ld.so(8), FILES).
+const INDEX: &str = "ld.so.cache";
+
+/// Labels the calls of one process, from its execve on.
+pub fn label(calls: &[Call]) -> Vec<Labelled> {
+    let mut mapped = Mapped::of(calls);
+    calls
+        .iter()
+        .map(|call| {
+            let (role, subject) = role(call, &mapped);
+            mapped.follow(call);
+            let subject = mapped.asked.get(&subject).cloned().unwrap_or(subject);
+            Labelled { role, subject, short: short(call), line: call.line.clone() }
+        })
+        .collect()
+}
+
+fn role(call: &Call, mapped: &Mapped) -> (Role, String) {
+    let file = call.descriptor(if call.name == "mmap" { 4 } else { 0 });
+    let subject = file.map(base_name).unwrap_or_default();
+    let object = file.is_some_and(|file| mapped.is_object(file));
+    let index = subject == INDEX;
+    let about = |role| (role, subject.clone());
+    match call.name.as_str() {
+        "execve" => (Role::Start, String::new()),
+        "open" | "openat" | "openat2" => {
+            let asked = base_name(call.path(usize::from(call.name != "open")).unwrap_or_default());
+            match call.opened().map(base_name) {
+                Some(index) if index == INDEX => (Role::OpenIndex, index),
+                Some(_) if call.opened().is_some_and(|file| mapped.is_object(file)) => (Role::Open, asked),
+                None if is_searched(&asked) => (Role::LookInVain, asked),
+                _ => (Role::Program, asked),
+            }
+        }
+        "access" | "faccessat" | "faccessat2" | "stat" | "newfstatat" | "statx" if call.error().is_some() => {
+            let at = usize::from(!matches!(call.name.as_str(), "access" | "stat"));
+            let asked = call.path(at).unwrap_or_default();
+            (if is_searched(asked) { Role::LookInVain } else { Role::Program }, base_name(asked))
+        }
+        "read" | "pread64" if object => about(Role::ReadHeader),
+        "fstat" | "newfstatat" | "statx" if object || index => about(Role::Identify),
+        "mmap" if index => about(Role::MapIndex),
+        "mmap" if object => about(match call.argument(2) {
+            protection if protection.contains("PROT_EXEC") => Role::MapText,
+            protection if protection.contains("PROT_WRITE") => Role::MapData,
+            "PROT_NONE" => Role::Reserve,
+            _ => Role::MapRest,
+        }),
+        "mmap" if call.argument(2) == "PROT_NONE" => (Role::Reserve, String::new()),
+        "mmap" if call.argument(3).contains("MAP_FIXED") => (Role::MapZeroed, mapped.at(call.argument(0))),
+        "mmap" | "brk" | "mremap" if file.is_none() => (Role::Memory, String::new()),
+        "close" if object || index => about(Role::Close),
+        "arch_prctl" if call.argument(0) == "ARCH_SET_FS" => (Role::Thread, String::new()),
+        "set_tid_address" | "set_robust_list" | "rseq" => (Role::Thread, String::new()),
+        "mprotect" if call.argument(2).contains("PROT_WRITE") => (Role::Unprotect, mapped.at(call.argument(0))),
+        "mprotect" => (Role::Protect, mapped.at(call.argument(0))),
+        "munmap" => (Role::GiveBack, mapped.at(call.argument(0))),
+        "exit_group" | "exit" => (Role::End, String::new()),
+        _ => (Role::Program, subject),
+    }
+}
+
+/// The call without addresses and without what is the same each time.
+fn short(call: &Call) -> String {
+    let detail = match call.name.as_str() {
+        "mmap" => format!(" {} {}", pages(call.argument(1)), rights(call.argument(2))),
+        "mprotect" => format!(" {} {}", pages(call.argument(1)), rights(call.argument(2))),
+        "munmap" => format!(" {}", pages(call.argument(1))),
+        "arch_prctl" => format!(" {}", call.argument(0)),
+        "read" | "pread64" if call.error().is_none() => format!(" {} bytes", call.result),
+        _ => String::new(),
+    };
+    let error = call.error().map(|error| format!(" {error}")).unwrap_or_default();
+    format!("{}{detail}{error}", call.name)
+}
+
+/// A length as kibibytes, in whole pages as the kernel rounds it.
+fn pages(length: &str) -> String {
+    length.parse::<u64>().map_or_else(|_| length.to_owned(), |bytes| format!("{}K", bytes.div_ceil(4096) * 4))
+}
+
+fn rights(protection: &str) -> String {
+    let letter = |name, letter| if protection.contains(name) { letter } else { '-' };
+    [letter("PROT_READ", 'r'), letter("PROT_WRITE", 'w'), letter("PROT_EXEC", 'x')].iter().collect()
+}
+
+fn base_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_owned()
+}
+
+/// `libz.so.1`, `libz.so.1.2.13`, `_json.cpython-311-x86_64-linux-gnu.so`.
+fn has_library_name(path: &str) -> bool {
+    let name = base_name(path);
+    (name.ends_with(".so") || name.contains(".so.")) && name != INDEX && name != "ld.so.preload"
+}
+
+/// Files and folders that a dynamic linker looks for (ld.so(8)).
+fn is_searched(path: &str) -> bool {
+    has_library_name(path) || path.ends_with(INDEX) || path.ends_with("/ld.so.preload") || path.contains("/glibc-hwcaps")
+}
+
+/// Which file lies at which address, as far as this process's calls made it so.
+#[derive(Default)]
+struct Mapped {
+    /// Later entries lie over earlier ones.
+    ranges: Vec<(u64, u64, String)>,
+    /// Descriptors print the file's real name, users know it by its soname: the name it was opened by.
+    asked: HashMap<String, String>,
+    /// Files of which a part is mapped executable at some time: programs and libraries, whatever they are called.
+    objects: HashSet<String>,
+}
+
+impl Mapped {
+    fn of(calls: &[Call]) -> Self {
+        let text = calls.iter().filter(|call| call.name == "mmap" && call.argument(2).contains("PROT_EXEC"));
+        let objects = text.filter_map(|call| call.descriptor(4)).map(str::to_owned).collect();
+        Self { objects, ..Self::default() }
+    }
+
+    fn is_object(&self, path: &str) -> bool {
+        self.objects.contains(path) || has_library_name(path)
+    }
+
+    fn follow(&mut self, call: &Call) {
+        if let (Some(real), Some(asked)) = (call.opened(), call.path(1)) {
+            self.asked.insert(base_name(real), base_name(asked));
+        }
+        if call.name == "mmap"
+            && let (Some(start), Some(file)) = (address(&call.result), call.descriptor(4))
+            && let Ok(length) = call.argument(1).parse::<u64>()
+        {
+            self.ranges.push((start, start.saturating_add(length), base_name(file)));
+        }
+    }
+
+    /// The file at an address; nothing where the kernel, not this process, mapped it.
+    fn at(&self, text: &str) -> String {
+        let Some(address) = address(text) else { return String::new() };
+        let covering = self.ranges.iter().rev().find(|(start, end, _)| (*start..*end).contains(&address));
+        covering.map(|(_, _, file)| file.clone()).unwrap_or_default()
+    }
+}
+
+fn address(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str, arguments: &[&str], result: &str) -> Call {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let line = format!("{name}({}) = {result}", arguments.join(", "));
+        Call { name: name.to_owned(), arguments, result: result.to_owned(), line }
+    }
+
+    #[test]
+    fn one_library_from_open_to_protect() {
+        let file = "3</usr/lib/libz.so.1.2.13>";
+        let calls = [
+            call("openat", &["AT_FDCWD", "\"/opt/libz.so.1\"", "O_RDONLY"], "-1 ENOENT (No such file or directory)"),
+            call("openat", &["AT_FDCWD", "\"/lib/libz.so.1\"", "O_RDONLY"], file),
+            call("pread64", &[file, "\"\\177ELF\"...", "832", "0"], "832"),
+            call("mmap", &["NULL", "123280", "PROT_READ", "MAP_PRIVATE", file, "0"], "0x7000000"),
+            call(
+                "mmap",
+                &["0x7003000", "8192", "PROT_READ|PROT_EXEC", "MAP_PRIVATE|MAP_FIXED", file, "0"],
+                "0x7003000",
+            ),
+            call(
+                "mmap",
+                &["0x7005000", "4096", "PROT_READ|PROT_WRITE", "MAP_PRIVATE|MAP_FIXED", file, "0"],
+                "0x7005000",
+            ),
+            call(
+                "mmap",
+                &["0x7006000", "4096", "PROT_READ|PROT_WRITE", "MAP_FIXED|MAP_ANONYMOUS", "-1", "0"],
+                "0x7006000",
+            ),
+            call("close", &[file], "0"),
+            call("mprotect", &["0x7005000", "4096", "PROT_READ"], "0"),
+            call("mprotect", &["0x9005000", "4096", "PROT_READ"], "0"),
+            call("openat", &["AT_FDCWD", "\"/etc/passwd\"", "O_RDONLY"], "3</etc/passwd>"),
+        ];
+        let labelled = label(&calls);
+        let roles: Vec<_> = labelled.iter().map(|call| call.role).collect();
+        use Role::*;
+        let expected =
+            [LookInVain, Open, ReadHeader, MapRest, MapText, MapData, MapZeroed, Close, Protect, Protect, Program];
+        assert_eq!(roles, expected);
+        assert!(labelled[1..9].iter().all(|call| call.subject == "libz.so.1"), "{labelled:?}");
+        assert_eq!(labelled[9].subject, "", "what the kernel mapped has no name here");
+        assert_eq!(labelled[4].short, "mmap 8K r-x");
+        assert_eq!(labelled[0].short, "openat ENOENT");
+    }
+
+    #[test]
+    fn a_program_that_the_loader_opens_is_an_object() {
+        let file = "3</usr/bin/true>";
+        let calls = [
+            call("openat", &["AT_FDCWD", "\"/usr/bin/true\"", "O_RDONLY"], file),
+            call("mmap", &["NULL", "4096", "PROT_READ|PROT_EXEC", "MAP_PRIVATE", file, "0"], "0x7000000"),
+        ];
+        assert_eq!(label(&calls)[0].role, Role::Open);
+    }
+}
