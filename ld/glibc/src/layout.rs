@@ -4,9 +4,88 @@
 //! writes or reads lives. Names are glibc's, less their prefix (`_dl_`, `l_`, `_ns_`). Offsets are bytes from the start
 //! of the structure; `None` says that this glibc has no such field. The numbers are generated (`cargo xtask layouts`)
 //! from the debug information of a distribution's own libc.
+//!
+//! A [`Layout`] holds no pointer, so that the tables are read-only bytes which every process shares: a pointer would
+//! need a relocation in the loader at each start, and a private page to write it to. Texts and lists therefore lie
+//! inline ([`Text`], [`BuildId`], [`Tunables`]) and deref to what they hold.
+
+use core::fmt;
+use core::ops::Deref;
 
 /// Byte offset of a field in its structure.
 pub type Offset = u16;
+
+/// A short text stored in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Text<const N: usize> {
+    length: u8,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Text<N> {
+    /// `text` must fit; where it is a constant, one that does not fails the build.
+    pub const fn new(text: &str) -> Self {
+        let (from, mut bytes, mut at) = (text.as_bytes(), [0; N], 0);
+        assert!(from.len() <= N && N <= u8::MAX as usize);
+        while at < from.len() {
+            bytes[at] = from[at];
+            at += 1;
+        }
+        Text { length: from.len() as u8, bytes }
+    }
+}
+
+impl<const N: usize> Deref for Text<N> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> fmt::Display for Text<N> {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(&**self, out)
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Debug::fmt(&**self, out)
+    }
+}
+
+/// A GNU build id: the 20 bytes of a SHA-1, or nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct BuildId(Option<[u8; 20]>);
+
+impl BuildId {
+    pub const NONE: Self = BuildId(None);
+
+    pub const fn new(id: [u8; 20]) -> Self {
+        BuildId(Some(id))
+    }
+}
+
+impl Deref for BuildId {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |id| id)
+    }
+}
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        self.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for BuildId {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
 
 /// A glibc release, as `gnu_get_libc_version` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,14 +94,20 @@ pub struct Version {
     pub minor: u16,
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "{}.{}", self.major, self.minor)
+    }
+}
+
 /// Every private layout of one glibc build.
 #[derive(Debug)]
 pub struct Layout {
     /// What the table was made from, for people: `"2.36 (Debian 12)"`.
-    pub label: &'static str,
+    pub label: Text<48>,
     pub version: Version,
     /// GNU build id of the `libc.so.6` that the table was made from; empty when it was made from headers.
-    pub build_id: &'static [u8],
+    pub build_id: BuildId,
     /// Whether whole programs were run with this table (as against derived from headers only).
     pub proven: bool,
     pub global_ro: GlobalRo,
@@ -30,9 +115,10 @@ pub struct Layout {
     pub namespace: Namespace,
     pub link_map: LinkMap,
     pub pthread: Pthread,
+    pub slotinfo: Slotinfo,
     pub cpu: CpuFeatures,
     pub behaviour: Behaviour,
-    pub tunables: &'static [Tunable],
+    pub tunables: Tunables,
 }
 
 /// `struct rtld_global_ro`.
@@ -224,7 +310,12 @@ pub struct Pthread {
     pub robust_head: Offset,
     pub specific_1stblock: Offset,
     pub specific: Offset,
+    pub cancelhandling: Offset,
     pub report_events: Offset,
+    pub schedpolicy: Offset,
+    pub start_routine: Offset,
+    pub eventbuf: Offset,
+    pub nextevent: Offset,
     /// A byte up to 2.41.
     pub user_stack: Option<Offset>,
     /// An `int` from 2.42.
@@ -238,6 +329,18 @@ pub struct Pthread {
     pub rseq_area: Option<Offset>,
     /// From 2.37.
     pub rtld_catch: Option<Offset>,
+}
+
+/// `struct dtv_slotinfo_list`, a block of the TLS modules' table, and `struct dtv_slotinfo`, its element.
+#[derive(Debug)]
+pub struct Slotinfo {
+    pub list_len: Offset,
+    pub list_next: Offset,
+    /// `slotinfo`: the first element.
+    pub list_slotinfo: Offset,
+    pub size: Offset,
+    pub gen_: Offset,
+    pub map: Offset,
 }
 
 /// `struct cpu_features`; offsets from its own start.
@@ -290,15 +393,53 @@ pub struct Behaviour {
     pub find_object_has_sframe: bool,
 }
 
+/// The tunables of one build, in the order of their ids.
+#[derive(Clone, Copy)]
+pub struct Tunables {
+    count: u8,
+    list: [Tunable; Tunables::MAX],
+}
+
+impl Tunables {
+    /// Room for the longest list, 2.41's and 2.42's 43.
+    pub const MAX: usize = 48;
+
+    pub const fn new<const N: usize>(from: [Tunable; N]) -> Self {
+        assert!(0 < N && N <= Self::MAX);
+        let (mut list, mut at) = ([from[0]; Self::MAX], 1);
+        while at < N {
+            list[at] = from[at];
+            at += 1;
+        }
+        Tunables { count: N as u8, list }
+    }
+}
+
+impl Deref for Tunables {
+    type Target = [Tunable];
+
+    fn deref(&self) -> &[Tunable] {
+        &self.list[..usize::from(self.count)]
+    }
+}
+
+impl fmt::Debug for Tunables {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Debug::fmt(&**self, out)
+    }
+}
+
 /// One tunable of one build; its id is its index in [`Layout::tunables`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Tunable {
-    pub name: &'static str,
+    pub name: Text<44>,
     pub kind: TunableKind,
     pub min: u64,
     pub max: u64,
+    /// Of a [`TunableKind::String`]: 0, which stands for no string.
     pub default: u64,
-    pub env_alias: Option<&'static str>,
+    /// The environment variable that sets it too, where it is not set by name.
+    pub env_alias: Option<Text<24>>,
 }
 
 /// C type of a tunable's value.
