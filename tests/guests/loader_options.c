@@ -1,0 +1,18 @@
+// The interpreter as a program: --argv0, --list, --inhibit-cache, --inhibit-rpath, and a program found on no path.
+//#Library: libopt.so: -Wl,-soname,libopt.so
+//#Program: -L. -lopt -Wl,-rpath,'$ORIGIN'
+//#Normalise: addresses
+//#Loader: --argv0 another {program} x
+//#Loader: --inhibit-cache {program}
+//#Loader: --argv0 a --inhibit-cache --library-path {dir} {program} --list
+//#Loader: {dir}/program -- --verify
+#include <stdio.h>
+#ifdef LIBOPT
+int opt(void) { return 1; }
+#else
+int opt(void);
+int main(int argc, char **argv) {
+    for (int i = 0; i < argc; i++) puts(argv[i]);
+    return opt() - 1;
+}
+#endif

@@ -1,0 +1,23 @@
+// A function that nobody defines: harmless while it is not called; its call ends the program with status 127.
+//#Library: libfull.so: -DHAS -Wl,-soname,libmissing.so
+//#Library: libmissing.so: -DLIBFULL -Wl,-soname,libmissing.so
+//#Program: -L. -lfull -Wl,-rpath,'$ORIGIN' -Wl,-z,lazy
+//#Mode: pie nopie
+//#Run: call
+//#Expect-status: 127
+//#Expect: symbol lookup error: 
+#ifdef LIBFULL
+int present(void) { return 1; }
+#ifdef HAS
+int absent(void) { return 2; }
+#endif
+#else
+#include <stdio.h>
+int present(void), absent(void);
+int main(int argc, char **argv) {
+    printf("present %d\n", present());
+    fflush(stdout);
+    if (argc > 1) printf("absent %d\n", absent());
+    return 0;
+}
+#endif
