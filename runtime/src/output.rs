@@ -91,7 +91,7 @@ mod tests {
         // A datagram socket keeps the borders of writes.
         let (reader, writer) = UnixDatagram::pair().unwrap();
         let mut output = Output::to(writer.as_raw_fd());
-        write!(output, "{}: {}", "a", 1).unwrap();
+        write!(output, "a: {}", 1).unwrap();
         output.push(b"\xff\n");
         drop(output);
         let mut buffer = [0; 64];

@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn the_environment_closes_ranks() {
-        let (memory, mut stack) = stack(&["a"], &["LD_PRELOAD=x", "A=1", "LD_AUDIT=y", "B=2", "LD_DEBUG=z"], &AUXILIARY);
+        let (memory, mut stack) =
+            stack(&["a"], &["LD_PRELOAD=x", "A=1", "LD_AUDIT=y", "B=2", "LD_DEBUG=z"], &AUXILIARY);
         stack.retain_environment(|variable| !variable.to_bytes().starts_with(b"LD_"));
         assert_eq!(texts(stack.environment()), ["A=1", "B=2"]);
         assert_eq!(stack.auxiliary().collect::<Vec<_>>(), AUXILIARY);

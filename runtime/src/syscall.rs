@@ -78,9 +78,7 @@ pub unsafe fn set_robust_list(head: *mut c_void, length: usize) -> Result {
 /// `area` is a `struct rseq` of `length` bytes that stays valid as long as the thread lives.
 pub unsafe fn rseq(area: *mut c_void, length: u32, flags: i32, signature: u32) -> Result {
     // SAFETY: the caller's promise.
-    unsafe {
-        syscall(sys::__NR_rseq, [area as usize, length as usize, flags as usize, signature as usize, 0, 0])
-    }
+    unsafe { syscall(sys::__NR_rseq, [area as usize, length as usize, flags as usize, signature as usize, 0, 0]) }
 }
 
 /// write(2).
@@ -102,9 +100,7 @@ pub unsafe fn execve(path: *const c_char, argv: *const *const c_char, envp: *con
 /// getrandom(2): fills a prefix of the buffer and gives its length.
 pub fn getrandom(buffer: &mut [u8], flags: u32) -> Result {
     // SAFETY: the kernel writes within the slice.
-    unsafe {
-        syscall(sys::__NR_getrandom, [buffer.as_mut_ptr() as usize, buffer.len(), flags as usize, 0, 0, 0])
-    }
+    unsafe { syscall(sys::__NR_getrandom, [buffer.as_mut_ptr() as usize, buffer.len(), flags as usize, 0, 0, 0]) }
 }
 
 /// futex(2), `FUTEX_WAIT` without time limit: sleeps while the word is `value`.
@@ -135,8 +131,7 @@ pub fn map_memory(length: usize) -> Result<*mut u8> {
     let protection = sys::PROT_READ | sys::PROT_WRITE;
     let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS;
     // SAFETY: without MAP_FIXED no existing mapping is touched.
-    let address =
-        unsafe { syscall(sys::__NR_mmap, [0, length, protection as usize, flags as usize, usize::MAX, 0]) }?;
+    let address = unsafe { syscall(sys::__NR_mmap, [0, length, protection as usize, flags as usize, usize::MAX, 0]) }?;
     Ok(address as *mut u8)
 }
 
