@@ -1,0 +1,145 @@
+//! The processor as a source of facts: CPUID behind a trait, a memo before it, and who made the processor.
+
+use super::rules::Rules;
+
+/// What the CPUID instruction leaves in the four registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuidResult {
+    pub eax: u32,
+    pub ebx: u32,
+    pub ecx: u32,
+    pub edx: u32,
+}
+
+/// Where CPU facts come from: the instructions, or a record in tests.
+pub trait Processor {
+    /// CPUID with `leaf` in `eax` and `subleaf` in `ecx`.
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult;
+    /// XGETBV of XCR0; asked only where CPUID says that the system enabled it (OSXSAVE).
+    fn xgetbv(&mut self) -> u64;
+}
+
+/// Enough for every leaf that any vendor's rules ask for; what does not fit is asked again, not lost.
+const CAPACITY: usize = 64;
+
+/// A processor that is asked each question once: in a virtual machine every CPUID leaves for the hypervisor.
+pub struct Memo<P> {
+    processor: P,
+    answers: [(u32, u32, CpuidResult); CAPACITY],
+    known: usize,
+    asked: usize,
+    xcr0: Option<u64>,
+}
+
+impl<P: Processor> Memo<P> {
+    pub const fn new(processor: P) -> Memo<P> {
+        const NOTHING: CpuidResult = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+        Memo { processor, answers: [(0, 0, NOTHING); CAPACITY], known: 0, asked: 0, xcr0: None }
+    }
+
+    /// How many times the processor was really asked for a CPUID leaf.
+    pub fn asked(&self) -> usize {
+        self.asked
+    }
+
+    pub(super) fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult {
+        if let Some(&(.., answer)) =
+            self.answers[..self.known].iter().find(|&&(l, s, _)| (l, s) == (leaf, subleaf))
+        {
+            return answer;
+        }
+        let answer = self.processor.cpuid(leaf, subleaf);
+        self.asked += 1;
+        if let Some(slot) = self.answers.get_mut(self.known) {
+            *slot = (leaf, subleaf, answer);
+            self.known += 1;
+        }
+        answer
+    }
+
+    pub(super) fn xcr0(&mut self) -> u64 {
+        *self.xcr0.get_or_insert_with(|| self.processor.xgetbv())
+    }
+}
+
+/// Whose rules apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vendor {
+    Intel,
+    Amd,
+    Zhaoxin,
+    Hygon,
+    Other,
+}
+
+impl Vendor {
+    /// By the name that leaf 0 spells in `ebx`, `edx`, `ecx`.
+    fn of(leaf0: CpuidResult, rules: &Rules) -> Vendor {
+        let mut name = [0; 12];
+        for (four, register) in name.chunks_exact_mut(4).zip([leaf0.ebx, leaf0.edx, leaf0.ecx]) {
+            four.copy_from_slice(&register.to_le_bytes());
+        }
+        match &name {
+            b"GenuineIntel" => Vendor::Intel,
+            b"AuthenticAMD" => Vendor::Amd,
+            b"HygonGenuine" if rules.hygon_apart => Vendor::Hygon,
+            b"HygonGenuine" => Vendor::Amd,
+            b"CentaurHauls" | b"  Shanghai  " => Vendor::Zhaoxin,
+            _ => Vendor::Other,
+        }
+    }
+
+    /// `enum cpu_features_kind`, where 0 says that nothing was filled yet.
+    pub fn kind(self, rules: &Rules) -> u32 {
+        match self {
+            Vendor::Intel => 1,
+            Vendor::Amd => 2,
+            Vendor::Zhaoxin => 3,
+            Vendor::Hygon => 4,
+            Vendor::Other => 4 + u32::from(rules.hygon_apart),
+        }
+    }
+}
+
+/// `struct cpu_features_basic`.
+pub(super) struct Identity {
+    pub vendor: Vendor,
+    pub max_leaf: u32,
+    pub family: u32,
+    pub model: u32,
+    pub stepping: u32,
+    /// The highest extended leaf; glibc asks for it only where it knows the vendor.
+    pub max_extended: u32,
+}
+
+impl Identity {
+    pub fn read<P: Processor>(memo: &mut Memo<P>, rules: &Rules) -> Identity {
+        let leaf0 = memo.cpuid(0, 0);
+        let vendor = Vendor::of(leaf0, rules);
+        let mut identity =
+            Identity { vendor, max_leaf: leaf0.eax, family: 0, model: 0, stepping: 0, max_extended: 0 };
+        if vendor == Vendor::Other {
+            return identity;
+        }
+        let signature = memo.cpuid(1, 0).eax;
+        let extended_model = (signature >> 12) & 0xf0;
+        identity.family = (signature >> 8) & 0xf;
+        identity.model = (signature >> 4) & 0xf;
+        identity.stepping = signature & 0xf;
+        if identity.family == 0xf {
+            identity.family += (signature >> 20) & 0xff;
+            identity.model += extended_model;
+        }
+        match vendor {
+            Vendor::Intel if identity.family == 6 => identity.model += extended_model,
+            // glibc declares a second `stepping` in its Zhaoxin branch, so the recorded one stays 0.
+            Vendor::Zhaoxin => {
+                identity.model += extended_model;
+                identity.stepping = 0;
+            }
+            _ => {}
+        }
+        identity.max_extended = memo.cpuid(0x8000_0000, 0).eax;
+        identity
+    }
+}
