@@ -33,7 +33,6 @@ const DT_PLTRELSZ: usize = 2;
 const DT_RELA: usize = 7;
 const DT_RELASZ: usize = 8;
 const DT_RELSZ: usize = 18;
-const DT_TEXTREL: usize = 22;
 const DT_RELRSZ: usize = 35;
 const DT_RELR: usize = 36;
 const R_X86_64_RELATIVE: usize = 8;
@@ -43,37 +42,42 @@ fn trap() -> ! {
     unsafe { asm!("ud2", options(noreturn, nomem, nostack)) }
 }
 
+/// The value of the first entry with that tag, or 0. One loop a tag: a choice among many tags would become a table.
+///
+/// # Safety
+/// `dynamic` is a dynamic array, ended by `DT_NULL`.
+unsafe fn value_of(wanted: usize, mut dynamic: *const Dynamic) -> usize {
+    loop {
+        // SAFETY: the array lasts to DT_NULL, which ends the loop.
+        let Dynamic { tag, value } = unsafe { *dynamic };
+        if tag == wanted {
+            return value;
+        }
+        if tag == DT_NULL {
+            return 0;
+        }
+        dynamic = dynamic.wrapping_add(1);
+    }
+}
+
 /// Adds the load bias to every word that the link editor marked.
 ///
 /// # Safety
 /// `base` is where the object's address 0 is mapped and `dynamic` its dynamic array, ended by `DT_NULL`; nothing has
 /// been relocated yet, and no other thread exists.
-pub(crate) unsafe extern "C" fn relocate_self(base: usize, mut dynamic: *const Dynamic) {
-    let (mut rela, mut rela_size) = (0, 0);
-    let (mut relr, mut relr_size) = (0, 0);
-    loop {
-        // SAFETY: the array lasts to DT_NULL, which ends the loop.
-        let Dynamic { tag, value } = unsafe { *dynamic };
-        // Comparisons in a row: a `match` may become a table of addresses.
-        if tag == DT_NULL {
-            break;
-        }
-        if tag == DT_RELA {
-            rela = value;
-        }
-        if tag == DT_RELASZ {
-            rela_size = value;
-        }
-        if tag == DT_RELR {
-            relr = value;
-        }
-        if tag == DT_RELRSZ {
-            relr_size = value;
-        }
-        if tag == DT_PLTRELSZ || tag == DT_RELSZ || tag == DT_TEXTREL {
-            trap();
-        }
-        dynamic = dynamic.wrapping_add(1);
+pub(crate) unsafe extern "C" fn relocate_self(base: usize, dynamic: *const Dynamic) {
+    // SAFETY: the caller's promise.
+    let (rela, rela_size, relr, relr_size, others) = unsafe {
+        (
+            value_of(DT_RELA, dynamic),
+            value_of(DT_RELASZ, dynamic),
+            value_of(DT_RELR, dynamic),
+            value_of(DT_RELRSZ, dynamic),
+            value_of(DT_PLTRELSZ, dynamic) | value_of(DT_RELSZ, dynamic),
+        )
+    };
+    if others != 0 {
+        trap();
     }
 
     let mut entry = base.wrapping_add(rela) as *const Rela;
