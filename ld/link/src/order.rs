@@ -1,0 +1,124 @@
+//! The order in which objects are initialised and finalised.
+//!
+//! An object comes before its dependencies in the sorted list: finalisers run over it from the front, initialisers from the
+//! end. Where dependencies form a cycle no order is right (gABI chapter 5, "Initialization and Termination Functions"), but
+//! programs have come to rely on the one that glibc gives; hence the same sort here, down to how ties and cycles come out:
+//! depth first, over the list from its end. Source: glibc elf/dl-sort-maps.c, `_dl_sort_maps_dfs` (`rtld.dynamic_sort=2`);
+//! elf/dl-init.c, `_dl_init`; elf/dl-fini.c, `_dl_fini`.
+//!
+//! Objects are plain indices of the caller's. Dependencies that are not in the list to be sorted are passed over, so no input
+//! can make these functions fail. The stack is on the heap, and no longer than the list.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Who depends on whom.
+pub trait Dependencies {
+    /// The objects that DT_NEEDED names, in its order.
+    ///
+    /// Of an object that was itself the root of an earlier start or `dlopen`, glibc knows only the sorted list of that time,
+    /// and follows that instead; of a root that is being opened for the first time it knows nothing yet, which [`sort`] sees to.
+    fn needed(&self, object: usize) -> &[usize];
+
+    /// The objects that references of this one were bound to and that [`needed`](Self::needed) does not list, in the order of
+    /// the bindings: what keeps a library that was opened with RTLD_GLOBAL alive as long as its users. Objects that can
+    /// never be unloaded are not recorded, those of the start above all (glibc elf/dl-lookup.c, `add_dependency`).
+    ///
+    /// `None` when there never was one. Opening an object as a root takes those away that its scope now holds (elf/dl-deps.c);
+    /// the list may be empty after that, and is still a reason to sort twice.
+    fn bound(&self, _object: usize) -> Option<&[usize]> {
+        None
+    }
+}
+
+/// How the first object of a list is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// It is opened for the first time: its dependencies have no say yet, and it stays in front.
+    New,
+    /// It was loaded before, as a dependency of another: it stays in front.
+    Known,
+    /// Nothing is special about it: the C library itself was opened.
+    Sorted,
+}
+
+/// Sorts the objects of a start or a `dlopen`, which are given breadth first from the root on, after preloaded ones.
+///
+/// `main` is the executable, which no dependency of another moves.
+pub fn sort(list: &[usize], root: Root, main: Option<usize>, dependencies: &impl Dependencies) -> Vec<usize> {
+    let first = list.first().copied();
+    let unknown = first.filter(|_| root == Root::New);
+    let mut sorted = traverse(list, main, |object, dependency| {
+        if unknown == Some(object) { None } else { dependencies.needed(object).get(dependency).copied() }
+    });
+    if root != Root::Sorted {
+        bring_to_front(&mut sorted, first);
+    }
+    sorted
+}
+
+/// Sorts all objects of a namespace for their finalisers, or those that a `dlclose` may unload.
+///
+/// The list is in the order in which the objects were loaded. What references were bound to counts as a dependency too, but
+/// where that contradicts DT_NEEDED, DT_NEEDED prevails.
+pub fn sort_for_finalization(list: &[usize], main: Option<usize>, dependencies: &impl Dependencies) -> Vec<usize> {
+    let sorted = traverse(list, main, |object, dependency| {
+        let needed = dependencies.needed(object);
+        let bound = || dependencies.bound(object).unwrap_or(&[]).iter().rev();
+        needed.get(dependency).or_else(|| bound().nth(dependency - needed.len())).copied()
+    });
+    if list.iter().all(|&object| dependencies.bound(object).is_none()) {
+        return sorted;
+    }
+    traverse(&sorted, main, |object, dependency| dependencies.needed(object).get(dependency).copied())
+}
+
+/// The order of the initialisers of a sorted list.
+///
+/// An object with DF_1_INITFIRST (the one loaded last, if there are several) goes before all others, and before the
+/// executable's DT_PREINIT_ARRAY, without its dependencies. An object is initialised once only, so the caller passes over
+/// those that were.
+pub fn initialization(sorted: &[usize], init_first: Option<usize>) -> impl Iterator<Item = usize> + '_ {
+    let others = sorted.iter().rev().copied().filter(move |&object| Some(object) != init_first);
+    init_first.into_iter().chain(others)
+}
+
+/// Depth-first traversal from each object of the list, the last one first; the result is the reverse of the postorder.
+fn traverse(list: &[usize], main: Option<usize>, dependency: impl Fn(usize, usize) -> Option<usize>) -> Vec<usize> {
+    let mut waiting = vec![false; list.iter().max().map_or(0, |&last| last + 1)];
+    for &object in list {
+        waiting[object] = true;
+    }
+    let mut postorder = Vec::with_capacity(list.len());
+    let mut stack: Vec<(usize, usize)> = Vec::new();
+    for &start in list.iter().rev() {
+        if !core::mem::take(&mut waiting[start]) {
+            continue;
+        }
+        stack.push((start, 0));
+        while let Some((object, next)) = stack.last_mut() {
+            let Some(dependency) = dependency(*object, *next) else {
+                postorder.push(*object);
+                stack.pop();
+                continue;
+            };
+            *next += 1;
+            let enter = Some(dependency) != main && waiting.get_mut(dependency).is_some_and(core::mem::take);
+            if enter {
+                stack.push((dependency, 0));
+            }
+        }
+    }
+    postorder.reverse();
+    postorder
+}
+
+fn bring_to_front(sorted: &mut [usize], first: Option<usize>) {
+    if let Some(at) = sorted.iter().position(|&object| Some(object) == first) {
+        sorted[..=at].rotate_right(1);
+    }
+}
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;
