@@ -112,3 +112,7 @@ fn progress(what: &str) {
         eprint!("\r\x1b[K{shown}");
     }
 }
+
+fn file_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_owned()
+}

@@ -8,9 +8,9 @@ use folio::share::{self, Kind, Memory, Segment, Survey};
 use folio::table::{indented, table};
 use serde::Serialize;
 
-use super::Claims;
 use super::conversation::Conversation;
 use super::stage::Stage;
+use super::{Claims, file_name};
 
 const PROCESSES: usize = 4;
 
@@ -50,16 +50,17 @@ pub fn show(stage: &Stage, claims: &mut Claims) -> Result<Frames> {
                     format!("no page of text of {} is one frame in all {PROCESSES} processes", segment.file)
                 })?;
             }
-            Memory::Smaps(text) => claims.check(text.private_dirty == 0 && text.shared_clean > 0, || {
-                format!("text of {} is not shared: {text:?}", segment.file)
-            })?,
+            Memory::Smaps(text) => claims
+                .check(text.own_copies == 0 && text.shared_clean + text.shared_dirty > 0, || {
+                    format!("text of {} is not shared: {text:?}", segment.file)
+                })?,
         }
     }
     Ok(Frames { survey })
 }
 
 impl Frames {
-    /// Each ELF file's text and data; files without text are left out.
+    /// Each ELF file's text and written data; files without text are left out.
     fn objects(&self) -> impl Iterator<Item = (&Segment, Vec<&Segment>)> {
         let segments = &self.survey.segments;
         segments.iter().filter(|segment| segment.kind == Kind::Text).map(|text| {
@@ -79,13 +80,12 @@ impl Frames {
         let (mut entries, mut frames, mut own) = (0, 0, 0);
         for (text, data) in self.objects() {
             let Memory::Frames(text_frames) = text.memory else { continue };
-            let copies: u64 =
-                data.iter().map(|data| if let Memory::Frames(f) = data.memory { f.own_copies } else { 0 }).sum();
+            let copies: u64 = data.iter().map(|data| data.memory.own_copies()).sum();
             entries += text_frames.entries;
             frames += text_frames.frames;
             own += copies;
             rows.add_row([
-                text.file.clone(),
+                file_name(&text.file),
                 text_frames.resident.to_string(),
                 text_frames.one_frame_in_all.to_string(),
                 text_frames.one_frame_in_some.to_string(),
@@ -99,7 +99,7 @@ impl Frames {
              frame; data that a process wrote is its own (added up over the four). A page of 4 KiB that only one process\n\
              has touched so far would be the same frame for the next.\n\n{}\n  \
              The four processes' text: {entries} pages mapped, in {frames} frames. No page of text is in memory twice;\n  \
-             {} KiB are held once instead of {} KiB. Their written data: {own} private pages.\n",
+             {} KiB hold what would be {} KiB without sharing. Their written data: {own} private pages.\n",
             indented(&rows, 2),
             frames * 4,
             entries * 4,
@@ -110,10 +110,9 @@ impl Frames {
         let mut rows = table(&["file", ">text: shared", ">text: private", ">data: private pages"]);
         for (text, data) in self.objects() {
             let Memory::Smaps(figures) = text.memory else { continue };
-            let copies: u64 =
-                data.iter().map(|data| if let Memory::Smaps(s) = data.memory { s.private_dirty } else { 0 }).sum();
+            let copies: u64 = data.iter().map(|data| data.memory.own_copies()).sum();
             rows.add_row([
-                text.file.clone(),
+                file_name(&text.file),
                 (figures.shared_clean + figures.shared_dirty).to_string(),
                 (figures.private_clean + figures.private_dirty).to_string(),
                 copies.to_string(),

@@ -12,9 +12,9 @@ use folio::proc;
 use folio::table::{indented, table};
 use serde::Serialize;
 
-use super::Claims;
 use super::conversation::{Conversation, Outcome};
 use super::stage::Stage;
+use super::{Claims, file_name};
 
 /// A program, and what it is asked.
 struct Program {
@@ -140,10 +140,6 @@ fn linker(pid: u32) -> Result<Linker> {
     let mapped = names.filter(|name| name.starts_with("ld-")).collect();
     let code = mappings.iter().filter(|mapping| mapping.executable()).filter_map(|mapping| mapping.file.as_ref());
     Ok(Linker { mapped, objects: code.collect::<BTreeSet<_>>().len() })
-}
-
-fn file_name(path: &str) -> String {
-    path.rsplit('/').next().unwrap_or(path).to_owned()
 }
 
 impl Programs {

@@ -43,6 +43,8 @@ pub struct Weight {
     pub shared_dirty: u64,
     pub private_clean: u64,
     pub private_dirty: u64,
+    /// Memory without a file behind it, or no longer: copies that the process made by writing.
+    pub anonymous: u64,
 }
 
 impl Mapping {
@@ -86,6 +88,7 @@ fn parse_smaps(text: &str) -> Result<Vec<Mapping>> {
             "Shared_Dirty" => mapping.weight.shared_dirty = bytes()?,
             "Private_Clean" => mapping.weight.private_clean = bytes()?,
             "Private_Dirty" => mapping.weight.private_dirty = bytes()?,
+            "Anonymous" => mapping.weight.anonymous = bytes()?,
             // `ac` is VM_ACCOUNT: set when a private mapping becomes writable, and never cleared by mprotect
             // (kernel mm/mprotect.c, mprotect_fixup).
             "VmFlags" => mapping.was_writable = value.split_whitespace().any(|flag| flag == "ac"),

@@ -172,7 +172,10 @@ fn has_library_name(path: &str) -> bool {
 
 /// Files and folders that a dynamic linker looks for (ld.so(8)).
 fn is_searched(path: &str) -> bool {
-    has_library_name(path) || path.ends_with(INDEX) || path.ends_with("/ld.so.preload") || path.contains("/glibc-hwcaps")
+    has_library_name(path)
+        || path.ends_with(INDEX)
+        || path.ends_with("/ld.so.preload")
+        || path.contains("/glibc-hwcaps")
 }
 
 /// Which file lies at which address, as far as this process's calls made it so.
