@@ -470,21 +470,50 @@ mod tests {
         }
     }
 
-    /// A signal handler that allocates and frees interrupts the same thread's calls anywhere.
+    /// All take fresh memory at once; sorted by address, no piece reaches into the next.
+    #[test]
+    fn threads_take_disjoint_pieces_of_a_region() {
+        let arena = arena();
+        let mut pieces: Vec<(usize, usize)> = thread::scope(|scope| {
+            let take = |thread: u64| {
+                let mut random = Random(thread + 1);
+                let piece = |_| {
+                    let size = 1 + random.below(200);
+                    // SAFETY: never freed.
+                    (unsafe { arena.alloc(layout(size, 1)) } as usize, size)
+                };
+                (0..50_000).map(piece).collect::<Vec<_>>()
+            };
+            let threads: Vec<_> = (0..8).map(|thread| scope.spawn(move || take(thread))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        pieces.sort_unstable();
+        assert!(pieces.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0));
+    }
+
+    /// A signal handler interrupts the same thread's calls anywhere. It takes the two first chunks and gives the first one
+    /// back: the list's head looks as before, but what follows it has changed.
     #[test]
     fn a_handler_may_allocate_in_the_middle_of_a_call() {
         static ARENA: Arena = Arena::new();
         static HANDLED: AtomicUsize = AtomicUsize::new(0);
+        static SPOILED: AtomicUsize = AtomicUsize::new(0);
+        static HELD: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+        const SIZE: usize = 16;
+        const LAYOUT: Layout = Layout::new::<[u128; 1]>();
+        const OURS: u8 = 0xaa;
         extern "C" fn handler(_: i32) {
-            let layout = layout(48, 16);
-            // SAFETY: allocated and freed here.
+            // SAFETY: allocated here, freed here or by the next call.
             unsafe {
-                let (one, two) = (ARENA.alloc(layout), ARENA.alloc(layout));
-                assert!(one != two);
-                one.write_bytes(0xaa, 48);
-                two.write_bytes(0xbb, 48);
-                ARENA.dealloc(one, layout);
-                ARENA.dealloc(two, layout);
+                let (first, second) = (ARENA.alloc(LAYOUT), ARENA.alloc(LAYOUT));
+                second.write_bytes(OURS, SIZE);
+                let held = HELD.swap(second, Ordering::Relaxed);
+                if !held.is_null() {
+                    let whole = (0..SIZE).all(|place| *held.add(place) == OURS);
+                    SPOILED.fetch_add(usize::from(!whole), Ordering::Relaxed);
+                    ARENA.dealloc(held, LAYOUT);
+                }
+                ARENA.dealloc(first, LAYOUT);
             }
             HANDLED.fetch_add(1, Ordering::Relaxed);
         }
@@ -494,31 +523,27 @@ mod tests {
             fn pthread_kill(thread: usize, number: i32) -> i32;
         }
         const SIGUSR1: i32 = 10;
-        let done = AtomicBool::new(false);
-        // SAFETY: the handler calls nothing but the arena and an atomic; the thread lives until the scope ends.
+        let done = &AtomicBool::new(false);
+        // SAFETY: the handler calls nothing but the arena and atomics; the thread lives until the scope ends.
         thread::scope(|scope| unsafe {
             signal(SIGUSR1, handler);
             let target = pthread_self();
-            let done = &done;
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
                     pthread_kill(target, SIGUSR1);
                 }
             });
-            let layout = layout(48, 16);
-            let mut rounds = 0;
-            while HANDLED.load(Ordering::Relaxed) < 20_000 || rounds < 200_000 {
-                let pieces: [*mut u8; 4] = std::array::from_fn(|_| ARENA.alloc(layout));
-                for (tag, piece) in pieces.iter().enumerate() {
-                    piece.write_bytes(tag as u8, 48);
+            while HANDLED.load(Ordering::Relaxed) < 100_000 && SPOILED.load(Ordering::Relaxed) == 0 {
+                let pieces = [ARENA.alloc(LAYOUT), ARENA.alloc(LAYOUT), ARENA.alloc(LAYOUT)];
+                for piece in pieces {
+                    piece.write_bytes(1, SIZE);
                 }
-                for (tag, piece) in pieces.iter().enumerate() {
-                    assert!((0..48).all(|place| *piece.add(place) == tag as u8));
-                    ARENA.dealloc(*piece, layout);
+                for piece in pieces {
+                    ARENA.dealloc(piece, LAYOUT);
                 }
-                rounds += 1;
             }
             done.store(true, Ordering::Relaxed);
         });
+        assert_eq!(SPOILED.load(Ordering::Relaxed), 0);
     }
 }

@@ -115,7 +115,7 @@ unsafe extern "C" fn look_up_and_call() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector_state::tests::{call_with_registers, for_each_form, spoil_vectors};
+    use crate::vector_state::tests::{call_with_registers, for_each_form, spoil_registers};
     use std::cell::Cell;
 
     std::thread_local! {
@@ -126,7 +126,7 @@ mod tests {
     #[unsafe(no_mangle)]
     extern "C" fn folio_missing_function(index: usize) -> *const u8 {
         INDEX.set(index);
-        spoil_vectors();
+        spoil_registers();
         TARGET.get() as *const u8
     }
 

@@ -225,7 +225,7 @@ pub unsafe extern "C" fn tlsdesc_dynamic() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector_state::tests::{call_with_registers, for_each_form, spoil_vectors};
+    use crate::vector_state::tests::{call_with_registers, for_each_form, spoil_registers};
     use core::arch::asm;
     use std::cell::Cell;
     use std::sync::atomic::Ordering::Relaxed;
@@ -245,7 +245,7 @@ mod tests {
         struct Aligned(#[allow(dead_code)] u128);
         let local = core::hint::black_box(Aligned(0));
         SLOW.set((SLOW.get().0 + 1, &raw const local as usize % 16));
-        spoil_vectors();
+        spoil_registers();
         // SAFETY: the tests pass indices.
         let TlsIndex { module, offset } = unsafe { *index };
         (module * 0x10000 + offset) as *mut u8

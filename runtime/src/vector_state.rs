@@ -147,14 +147,31 @@ pub(crate) mod tests {
         }
     }
 
-    /// Destroys the vector registers, as code between a save and a restore may.
-    pub(crate) fn spoil_vectors() {
+    /// Destroys every register that a callee may, as code between a save and a restore does.
+    pub(crate) fn spoil_registers() {
+        macro_rules! spoil {
+            ($vectors:literal) => {
+                core::arch::asm!(
+                    "mov rax, -1",
+                    "mov rcx, rax",
+                    "mov rdx, rax",
+                    "mov rsi, rax",
+                    "mov rdi, rax",
+                    "mov r8, rax",
+                    "mov r9, rax",
+                    "mov r10, rax",
+                    "mov r11, rax",
+                    $vectors,
+                    clobber_abi("C"),
+                )
+            };
+        }
         // SAFETY: all changed registers are declared.
         unsafe {
             if is_x86_feature_detected!("avx") {
-                core::arch::asm!("vzeroall", clobber_abi("C"));
+                spoil!("vzeroall");
             } else {
-                core::arch::asm!("pxor xmm0, xmm0", "movaps xmm1, xmm0", "movaps xmm15, xmm0", clobber_abi("C"));
+                spoil!("pxor xmm0, xmm0; movaps xmm1, xmm0; movaps xmm8, xmm0; movaps xmm15, xmm0");
             }
         }
     }
