@@ -1,76 +1,28 @@
 //! The Debian packages that each command needs, and how missing ones get onto the machine.
 
-use std::env;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// A Debian package, and how to tell that what it brings is there.
-pub struct Package {
-    name: &'static str,
-    sign: Sign,
-}
-
-enum Sign {
-    /// A command of this name in PATH, whoever installed it.
-    Command(&'static str),
-    /// This very file, for what must come from the distribution.
-    File(&'static str),
-    /// No file tells; dpkg knows.
-    Installed,
-}
-
-const fn command(name: &'static str, command: &'static str) -> Package {
-    Package { name, sign: Sign::Command(command) }
-}
-
-const fn file(name: &'static str, path: &'static str) -> Package {
-    Package { name, sign: Sign::File(path) }
-}
-
 /// What the demo needs: compilers, the tools it shows things with, and the programs it shows.
-pub const DEMO: &[Package] = &[
-    command("gcc", "gcc"),
-    command("g++", "g++"),
-    command("patchelf", "patchelf"),
-    command("strace", "strace"),
-    file("bash", "/usr/bin/bash"),
-    file("git", "/usr/bin/git"),
-    file("perl", "/usr/bin/perl"),
-    file("python3", "/usr/bin/python3"),
-];
+pub const DEMO: &str = "bash g++ gcc git libc6-dev patchelf perl python3 strace";
 
-/// What the tests need besides: the real programs that they run, and debug information to compare with.
-pub const TEST: &[Package] = &[
-    command("gdb", "gdb"),
-    command("debootstrap", "debootstrap"),
-    command("fakeroot", "fakeroot"),
-    file("binutils", "/usr/bin/readelf"),
-    file("curl", "/usr/bin/curl"),
-    file("findutils", "/usr/bin/find"),
-    file("gnupg", "/usr/bin/gpg"),
-    file("nodejs", "/usr/bin/node"),
-    file("openssh-client", "/usr/bin/ssh"),
-    file("openssl", "/usr/bin/openssl"),
-    file("sqlite3", "/usr/bin/sqlite3"),
-    file("vim", "/usr/bin/vim"),
-    file("xz-utils", "/usr/bin/xz"),
-    file("zstd", "/usr/bin/zstd"),
-    Package { name: "libc6-dbg", sign: Sign::Installed },
-];
+/// What the crates' own tests compare with: the debug information of this machine's libc.
+pub const CRATES: &str = "g++ gcc gdb libc6-dbg libc6-dev";
 
-/// Makes sure that these packages are on the machine: names those that are missing, then installs them.
-pub fn ensure(needed: &[&[Package]]) -> Result<()> {
-    let missing: Vec<&str> =
-        needed.iter().flat_map(|list| list.iter()).filter(|p| !p.present()).map(|p| p.name).collect();
+/// What the whole-program tests run and use; the list stands beside them.
+pub const PROGRAMS: &str = include_str!("../../tests/packages.txt");
+
+/// Makes sure that the packages of these lists are on the machine: names those that are missing, then installs them.
+pub fn ensure(lists: &[&str]) -> Result<()> {
+    let missing = missing(lists)?;
     if missing.is_empty() {
         return Ok(());
     }
-    let list = missing.join(" ");
-    eprintln!("Missing Debian packages: {list}");
+    let named = missing.join(" ");
+    eprintln!("Missing Debian packages: {named}");
     let Some(root) = becoming_root() else {
-        bail!("please install them, for instance with: sudo apt-get install {list}");
+        bail!("please install them, for instance with: sudo apt-get install {named}");
     };
     eprintln!("Installing them with apt-get ...");
     let install: Vec<&str> = ["install", "--yes", "--no-install-recommends"].into_iter().chain(missing).collect();
@@ -82,20 +34,22 @@ pub fn ensure(needed: &[&[Package]]) -> Result<()> {
     Ok(())
 }
 
-impl Package {
-    fn present(&self) -> bool {
-        match self.sign {
-            Sign::Command(name) => {
-                let path = env::var_os("PATH").unwrap_or_default();
-                env::split_paths(&path).any(|folder| folder.join(name).is_file())
-            }
-            Sign::File(path) => Path::new(path).is_file(),
-            Sign::Installed => {
-                let query = Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", self.name]).output();
-                query.is_ok_and(|output| output.stdout == b"installed")
-            }
-        }
-    }
+/// Those of the packages that dpkg does not know as installed, each once.
+fn missing<'a>(lists: &[&'a str]) -> Result<Vec<&'a str>> {
+    let mut needed: Vec<&str> = lists.iter().flat_map(|list| list.split_whitespace()).collect();
+    needed.sort_unstable();
+    needed.dedup();
+    // Exits with 1 for packages that dpkg has never heard of, and lists the others all the same (dpkg-query(1)).
+    let query = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
+        .args(&needed)
+        .stderr(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot ask dpkg-query, which Debian has, for: {}", needed.join(" ")))?;
+    let known = String::from_utf8(query.stdout)?;
+    let installed: Vec<&str> = known.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    needed.retain(|name| !installed.contains(name));
+    Ok(needed)
 }
 
 /// The words before a command that make it run as root; `None` when nothing does without asking for a password.
@@ -126,18 +80,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_is_seen_and_what_is_not_is_not() {
-        assert!(command("coreutils", "ls").present());
-        assert!(file("base-files", "/etc/debian_version").present());
-        assert!(Package { name: "libc6", sign: Sign::Installed }.present());
-        assert!(!command("no-such-package", "no-such-command").present());
-        assert!(!file("no-such-package", "/no/such/file").present());
-        assert!(!Package { name: "no-such-package", sign: Sign::Installed }.present());
+    fn what_is_missing_is_named_once() {
+        let lists = ["libc6 no-such-package", "libc-bin\nno-such-package\nanother-missing-package"];
+        assert_eq!(missing(&lists).unwrap(), ["another-missing-package", "no-such-package"]);
     }
 
     #[test]
     fn nothing_is_installed_when_nothing_is_missing() {
-        const HERE: &[Package] = &[command("coreutils", "ls")];
-        ensure(&[HERE]).unwrap();
+        ensure(&["libc6 libc-bin"]).unwrap();
     }
 }

@@ -23,9 +23,11 @@ pub struct Test {
 
 impl Test {
     pub fn run(&self) -> Result<()> {
-        packages::ensure(&[packages::DEMO, packages::TEST])?;
         if self.filters.is_empty() {
+            packages::ensure(&[packages::CRATES, packages::PROGRAMS])?;
             self.sources()?;
+        } else {
+            packages::ensure(&[packages::PROGRAMS])?;
         }
         step("building the interpreter and the command");
         build::build()?;
