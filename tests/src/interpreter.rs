@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use object::Endianness;
 use object::elf::{FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::Endianness;
+
+use crate::run::writing;
 
 /// glibc's loader for x86-64, by the path that the psABI supplement of Linux fixes.
 pub const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
@@ -39,6 +41,13 @@ impl Interpreter {
         let stand_in = fs::canonicalize(GLIBC).is_ok_and(|glibc| glibc == path);
         let short = short_name(&path)?;
         Ok(Self { path, short, stand_in })
+    }
+
+    /// A copy of the same interpreter in another folder.
+    pub fn copied_into(&self, folder: &Path) -> Result<Self> {
+        let path = folder.join(self.path.file_name().unwrap_or_default());
+        writing(|| fs::copy(&self.path, &path))?;
+        Ok(Self { short: short_name(&path)?, path, stand_in: self.stand_in })
     }
 
     /// The interpreter's own file.
@@ -74,7 +83,7 @@ impl Interpreter {
         data[start..start + new.len()].copy_from_slice(new);
         let mode = fs::metadata(program)?.permissions().mode() & 0o777;
         let _ = fs::remove_file(copy);
-        fs::write(copy, data).with_context(|| format!("cannot write {}", copy.display()))?;
+        writing(|| fs::write(copy, data)).with_context(|| format!("cannot write {}", copy.display()))?;
         fs::set_permissions(copy, fs::Permissions::from_mode(mode | 0o500))?;
         Ok(())
     }
@@ -82,7 +91,7 @@ impl Interpreter {
     /// Copies `program` to `copy` and makes this its interpreter with patchelf, which lays the file out anew.
     pub fn adopt_with_patchelf(&self, program: &Path, copy: &Path) -> Result<()> {
         let _ = fs::remove_file(copy);
-        fs::copy(program, copy)?;
+        writing(|| fs::copy(program, copy))?;
         let output = Command::new("patchelf").arg("--set-interpreter").arg(&self.path).arg(copy).output()?;
         if !output.status.success() {
             bail!("patchelf: {}", String::from_utf8_lossy(&output.stderr));

@@ -11,9 +11,12 @@
 //! - `CI=true`: a test that cannot run here (no root, no package mirror) fails instead of being skipped.
 
 pub mod compare;
+pub mod diagnosis;
 pub mod directives;
 pub mod guest;
 pub mod interpreter;
+pub mod maps;
+pub mod namespace;
 pub mod run;
 pub mod suite;
 pub mod workspace;

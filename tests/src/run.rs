@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -135,7 +136,7 @@ impl Run {
         let (mut stdout, mut stderr) = (memory_file("stdout")?, memory_file("stderr")?);
         let mut command = self.command();
         command.stdin(self.stdin()?).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let mut child = start(&mut command).with_context(|| format!("cannot start {}", self.program.display()))?;
         let group = Pid::from_raw(child.id() as i32);
         let in_time = ends_before(group, Instant::now() + self.limit)?;
         // The first process is not reaped yet, so its number, and the group's, cannot belong to anyone else.
@@ -162,7 +163,8 @@ impl Run {
         line
     }
 
-    fn stdin(&self) -> Result<Stdio> {
+    /// Its standard input, at the beginning.
+    pub(crate) fn stdin(&self) -> Result<Stdio> {
         if self.input.is_empty() {
             return Ok(Stdio::null());
         }
@@ -171,6 +173,22 @@ impl Run {
         file.rewind()?;
         Ok(file.into())
     }
+}
+
+/// A process that is forked while another thread has a program open for writing inherits that descriptor until its own
+/// exec, and for so long nobody can start that program (execve(2), `ETXTBSY`). So nobody forks while programs are written.
+static WRITING: RwLock<()> = RwLock::new(());
+
+/// Starts a command while no program is being written.
+pub fn start(command: &mut Command) -> std::io::Result<Child> {
+    let _reading = WRITING.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
+
+/// Writes a program while no command is being started.
+pub fn writing<T>(write: impl FnOnce() -> T) -> T {
+    let _writing = WRITING.write().unwrap_or_else(PoisonError::into_inner);
+    write()
 }
 
 /// Waits until the process has ended or time is up, and leaves it to be reaped.

@@ -24,15 +24,11 @@ impl Verdict {
 
 /// One test. An error is a failure: the test could not find out what it was to find out.
 pub fn test(name: impl Into<String>, body: impl FnOnce() -> anyhow::Result<Verdict> + Send + 'static) -> Trial {
-    let name = name.into();
-    Trial::ignorable_test(name.clone(), move || match body() {
+    Trial::ignorable_test(name, move || match body() {
         Ok(Verdict::Pass) => Ok(Completion::Completed),
         Ok(Verdict::Fail(text)) => Err(text.into()),
         Ok(Verdict::Skip(reason)) if workspace::in_ci() => Err(format!("skipped, which CI forbids: {reason}").into()),
-        Ok(Verdict::Skip(reason)) => {
-            eprintln!("{name}: skipped: {reason}");
-            Ok(Completion::ignored_with(reason))
-        }
+        Ok(Verdict::Skip(reason)) => Ok(Completion::ignored_with(reason)),
         Err(error) => Err(format!("{error:#}").into()),
     })
 }
