@@ -20,6 +20,10 @@ mod thresholds;
 mod tunable;
 mod xsave;
 
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
 
 pub use isa::Levels;
 pub use processor::{CpuidResult, Memo, Processor};
@@ -186,18 +190,10 @@ struct Record<'a> {
 }
 
 impl Record<'_> {
-    fn write(
-        &mut self,
-        at: &CpuFeatures,
-        cpu: &Cpu,
-        caches: &Caches,
-        thresholds: &Thresholds,
-        rules: &Rules,
-    ) {
+    fn write(&mut self, at: &CpuFeatures, cpu: &Cpu, caches: &Caches, thresholds: &Thresholds, rules: &Rules) {
         let id = &cpu.identity;
         // `basic` opens the structure in every release.
-        for (i, word) in
-            [id.vendor.kind(rules), id.max_leaf, id.family, id.model, id.stepping].into_iter().enumerate()
+        for (i, word) in [id.vendor.kind(rules), id.max_leaf, id.family, id.model, id.stepping].into_iter().enumerate()
         {
             self.u32(i * 4, word);
         }

@@ -107,8 +107,7 @@ impl Glibc {
 
         let tunables = Settings::parse(setting, self.layout.version);
         let mut ours = vec![0; size];
-        let summary =
-            cpu::fill(self.layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, &mut ours);
+        let summary = cpu::fill(self.layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, &mut ours);
         let differences: Vec<_> = (0..size)
             .filter(|&i| ours[i] != theirs[at + i])
             .map(|i| format!("byte {i}: glibc {:#04x}, Folio {:#04x}", theirs[at + i], ours[i]))
@@ -120,11 +119,7 @@ impl Glibc {
             u64::from_ne_bytes(theirs[offset..offset + 8].try_into().unwrap())
         };
         assert_eq!(word(self.layout.global_ro.hwcap), summary.hwcap, "{what}: _dl_hwcap");
-        assert_eq!(
-            word(self.layout.global_ro.minsigstacksize),
-            summary.minsigstacksize,
-            "{what}: _dl_minsigstacksize"
-        );
+        assert_eq!(word(self.layout.global_ro.minsigstacksize), summary.minsigstacksize, "{what}: _dl_minsigstacksize");
         let platform = process.string(word(self.layout.global_ro.platform));
         assert_eq!(platform, summary.platform.unwrap_or("x86_64"), "{what}: _dl_platform");
         self.compare_tunables(setting, &summary, &what);
@@ -330,8 +325,7 @@ fn auxiliary_vector() -> Kernel {
     const AT_HWCAP2: u64 = 26;
     const AT_MINSIGSTKSZ: u64 = 51;
     let bytes = fs::read("/proc/self/auxv").unwrap();
-    let words: Vec<u64> =
-        bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())).collect();
+    let words: Vec<u64> = bytes.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())).collect();
     let value = |tag| words.chunks_exact(2).find(|pair| pair[0] == tag).map_or(0, |pair| pair[1]);
     Kernel { hwcap2: value(AT_HWCAP2), minsigstksz: value(AT_MINSIGSTKSZ) }
 }
@@ -341,11 +335,11 @@ fn release(libc: &Path) -> Version {
     const BANNER: &[u8] = b"GNU C Library ";
     const RELEASE: &[u8] = b"release version ";
     let bytes = fs::read(libc).unwrap_or_else(|error| panic!("{}: {error}", libc.display()));
-    let after = |bytes: &'_ [u8], text: &[u8]| bytes.windows(text.len()).position(|w| w == text).map(|i| i + text.len());
+    let after =
+        |bytes: &'_ [u8], text: &[u8]| bytes.windows(text.len()).position(|w| w == text).map(|i| i + text.len());
     let banner = &bytes[after(&bytes, BANNER).expect("a banner")..];
     let number = &banner[after(banner, RELEASE).expect("a release")..];
-    let number: String =
-        number.iter().map(|&b| b as char).take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let number: String = number.iter().map(|&b| b as char).take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     let (major, minor) = number.trim_end_matches('.').split_once('.').unwrap();
     Version { major: major.parse().unwrap(), minor: minor.parse().unwrap() }
 }

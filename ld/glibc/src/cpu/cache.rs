@@ -27,11 +27,11 @@ impl Cache {
 /// Which cache a vendor's leaves are searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
-    Level1Instruction,
-    Level1Data,
-    Level2,
-    Level3,
-    Level4,
+    L1Instruction,
+    L1Data,
+    L2,
+    L3,
+    L4,
 }
 
 /// The caches of the structure, and the two sizes that the thresholds are derived from.
@@ -56,19 +56,19 @@ impl Caches {
         let mut caches = match id.vendor {
             Vendor::Intel => Caches::each(|level| descriptors::cache(memo, id, level)),
             Vendor::Zhaoxin => Caches::each(|level| match level {
-                Level4 => Cache::UNKNOWN,
+                L4 => Cache::UNKNOWN,
                 _ => deterministic::find(memo, level).unwrap_or(Cache::NONE),
             }),
             Vendor::Amd => Caches::each(|level| match level {
-                Level4 if rules.amd_cache_properties => Cache::NONE,
-                Level4 => Cache::UNKNOWN,
+                L4 if rules.amd_cache_properties => Cache::NONE,
+                L4 => Cache::UNKNOWN,
                 _ if rules.amd_cache_properties => {
                     amd::properties(memo, id, level).unwrap_or_else(|| amd::legacy(memo, id, level, rules))
                 }
                 _ => amd::legacy(memo, id, level, rules),
             }),
             Vendor::Hygon => Caches::each(|level| match level {
-                Level4 => Cache::UNKNOWN,
+                L4 => Cache::UNKNOWN,
                 _ => amd::leaf(memo, level),
             }),
             Vendor::Other => Caches::each(|_| Cache::UNKNOWN),
@@ -86,13 +86,13 @@ impl Caches {
     }
 
     fn each(mut cache: impl FnMut(Level) -> Cache) -> Caches {
-        let level3 = cache(Level::Level3);
+        let level3 = cache(Level::L3);
         Caches {
-            level1i: cache(Level::Level1Instruction),
-            level1d: cache(Level::Level1Data),
-            level2: cache(Level::Level2),
+            level1i: cache(Level::L1Instruction),
+            level1d: cache(Level::L1Data),
+            level2: cache(Level::L2),
             level3,
-            level4_size: cache(Level::Level4).size,
+            level4_size: cache(Level::L4).size,
             shared: level3.size,
             shared_per_thread: level3.size,
         }

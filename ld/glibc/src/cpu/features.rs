@@ -4,7 +4,7 @@
 //! what the operating system does not support or the release does not know (*glibc sysdeps/x86/cpu-features.c,
 //! update_active*). IFUNC resolvers read the active half only.
 
-use super::processor::{Identity, Memo, Processor, Vendor};
+use super::processor::{CpuidResult, Identity, Memo, Processor, Vendor};
 use super::rules::Rules;
 
 /// A bit of one register of one kept leaf.
@@ -51,7 +51,7 @@ pub(super) mod feature {
              XSAVE 26, OSXSAVE 27, AVX 28, F16C 29, RDRAND 30;
         0 3: FPU 0, TSC 4, CX8 8, CMOV 15, CLFSH 19, MMX 23, FXSR 24, SSE 25, SSE2 26, HTT 28;
         1 1: FSGSBASE 0, BMI1 3, HLE 4, AVX2 5, BMI2 8, ERMS 9, RTM 11, AVX512F 16, AVX512DQ 17, RDSEED 18, ADX 19,
-             AVX512_IFMA 21, CLFLUSHOPT 23, CLWB 24, AVX512PF 26, AVX512ER 27, AVX512CD 28, SHA 29, AVX512BW 30,
+             AVX512_IFMA 21, CLFLUSHOPT 23, CLWB 24, TRACE 25, AVX512PF 26, AVX512ER 27, AVX512CD 28, SHA 29, AVX512BW 30,
              AVX512VL 31;
         1 2: PREFETCHWT1 0, AVX512_VBMI 1, PKU 3, OSPKE 4, WAITPKG 5, AVX512_VBMI2 6, SHSTK 7, GFNI 8, VAES 9,
              VPCLMULQDQ 10, AVX512_VNNI 11, AVX512_BITALG 12, AVX512_VPOPCNTDQ 14, RDPID 22, KL 23, CLDEMOTE 25,
@@ -73,10 +73,58 @@ use feature::*;
 
 /// Usable wherever the processor has them.
 const UNCONDITIONAL: &[Feature] = &[
-    SSE3, PCLMULQDQ, SSSE3, CMPXCHG16B, SSE4_1, SSE4_2, MOVBE, POPCNT, AES, OSXSAVE, RDRAND, TSC, CX8, CMOV, CLFSH, MMX,
-    FXSR, SSE, SSE2, HTT, BMI1, HLE, BMI2, ERMS, RDSEED, ADX, CLFLUSHOPT, CLWB, SHA, PREFETCHWT1, OSPKE, WAITPKG, GFNI,
-    RDPID, CLDEMOTE, MOVDIRI, MOVDIR64B, FSRM, RTM_ALWAYS_ABORT, SERIALIZE, TSXLDTRK, LAHF64_SAHF64, LZCNT, SSE4A,
-    PREFETCHW, TBM, RDTSCP, WBNOINVD, FZLRM, FSRS, FSRCS, PTWRITE,
+    SSE3,
+    PCLMULQDQ,
+    SSSE3,
+    CMPXCHG16B,
+    SSE4_1,
+    SSE4_2,
+    MOVBE,
+    POPCNT,
+    AES,
+    OSXSAVE,
+    RDRAND,
+    TSC,
+    CX8,
+    CMOV,
+    CLFSH,
+    MMX,
+    FXSR,
+    SSE,
+    SSE2,
+    HTT,
+    BMI1,
+    HLE,
+    BMI2,
+    ERMS,
+    RDSEED,
+    ADX,
+    CLFLUSHOPT,
+    CLWB,
+    SHA,
+    PREFETCHWT1,
+    OSPKE,
+    WAITPKG,
+    GFNI,
+    RDPID,
+    CLDEMOTE,
+    MOVDIRI,
+    MOVDIR64B,
+    FSRM,
+    RTM_ALWAYS_ABORT,
+    SERIALIZE,
+    TSXLDTRK,
+    LAHF64_SAHF64,
+    LZCNT,
+    SSE4A,
+    PREFETCHW,
+    TBM,
+    RDTSCP,
+    WBNOINVD,
+    FZLRM,
+    FSRS,
+    FSRCS,
+    PTWRITE,
 ];
 const UNCONDITIONAL_2_38: &[Feature] = &[RAO_INT, CMPCCXADD, PREFETCHI];
 /// Usable with AVX.
@@ -84,8 +132,22 @@ const WITH_AVX: &[Feature] = &[AVX2, AVX_VNNI, FMA, VAES, VPCLMULQDQ, XOP, F16C]
 const WITH_AVX_2_38: &[Feature] = &[AVX_IFMA, AVX_NE_CONVERT, AVX_VNNI_INT8];
 /// Usable with AVX512F.
 const WITH_AVX512F: &[Feature] = &[
-    AVX512CD, AVX512ER, AVX512PF, AVX512VL, AVX512DQ, AVX512BW, AVX512_4FMAPS, AVX512_4VNNIW, AVX512_BITALG,
-    AVX512_IFMA, AVX512_VBMI, AVX512_VBMI2, AVX512_VNNI, AVX512_VPOPCNTDQ, AVX512_VP2INTERSECT, AVX512_BF16,
+    AVX512CD,
+    AVX512ER,
+    AVX512PF,
+    AVX512VL,
+    AVX512DQ,
+    AVX512BW,
+    AVX512_4FMAPS,
+    AVX512_4VNNIW,
+    AVX512_BITALG,
+    AVX512_IFMA,
+    AVX512_VBMI,
+    AVX512_VBMI2,
+    AVX512_VNNI,
+    AVX512_VPOPCNTDQ,
+    AVX512_VP2INTERSECT,
+    AVX512_BF16,
     AVX512_FP16,
 ];
 const WITH_AMX: &[Feature] = &[AMX_BF16, AMX_TILE, AMX_INT8];
@@ -110,20 +172,24 @@ pub(super) struct Features {
 impl Features {
     /// Reads the first `leaves` leaves, as far as the processor has them (*get_common_indices, get_extended_indices*).
     pub fn read<P: Processor>(memo: &mut Memo<P>, identity: &Identity, leaves: usize) -> Features {
-        let mut cpuid = [[0; 4]; LEAVES.len()];
-        for (words, (leaf, subleaf)) in cpuid.iter_mut().zip(LEAVES).take(leaves.min(AVX10_LEAF)) {
-            let known = match leaf {
+        let mut features = Features { cpuid: [[0; 4]; LEAVES.len()], active: [[0; 4]; LEAVES.len()] };
+        for (index, (leaf, subleaf)) in LEAVES.into_iter().enumerate().take(leaves.min(AVX10_LEAF)) {
+            // A leaf or subleaf that the processor does not have is all zero (Intel SDM volume 2, CPUID): where leaf 7
+            // says so, there is no need to ask.
+            let supported = match (leaf, subleaf) {
                 // Of a vendor that it does not know, glibc reads neither the signature nor extended leaves.
-                1 => identity.vendor != Vendor::Other,
-                0x8000_0000.. => leaf <= identity.max_extended,
-                _ => leaf <= identity.max_leaf,
+                (1, _) => identity.vendor != Vendor::Other,
+                (7, 1) => features.cpuid[1][0] != 0,
+                (0x14, _) => features.present(TRACE),
+                (0x19, _) => features.present(KL),
+                _ => true,
             };
-            if known {
-                let answer = memo.cpuid(leaf, subleaf);
-                *words = [answer.eax, answer.ebx, answer.ecx, answer.edx];
+            let max = if leaf < 0x8000_0000 { identity.max_leaf } else { identity.max_extended };
+            if supported && leaf <= max {
+                features.record(index, memo.cpuid(leaf, subleaf));
             }
         }
-        Features { cpuid, active: [[0; 4]; LEAVES.len()] }
+        features
     }
 
     /// Finds the usable features; true when AVX2 is among them.
@@ -172,8 +238,7 @@ impl Features {
                 }
             }
             if saved(XCR0_AVX512) {
-                vector_lengths =
-                    if avx { &[AVX10_XMM, AVX10_YMM, AVX10_ZMM] } else { &[AVX10_XMM, AVX10_ZMM] };
+                vector_lengths = if avx { &[AVX10_XMM, AVX10_YMM, AVX10_ZMM] } else { &[AVX10_XMM, AVX10_ZMM] };
                 if self.present(AVX512F) {
                     self.enable(&[AVX512F]);
                     self.enable(WITH_AVX512F);
@@ -184,8 +249,7 @@ impl Features {
             self.enable(&[AVX10]);
             let (leaf, subleaf) = LEAVES[AVX10_LEAF];
             if self.present(AVX10) && identity.max_leaf >= leaf {
-                let answer = memo.cpuid(leaf, subleaf);
-                self.cpuid[AVX10_LEAF] = [answer.eax, answer.ebx, answer.ecx, answer.edx];
+                self.record(AVX10_LEAF, memo.cpuid(leaf, subleaf));
                 self.enable(vector_lengths);
             }
         }
@@ -217,6 +281,10 @@ impl Features {
         self.disable(WITH_AVX512F);
         self.disable(WITH_AMX);
         true
+    }
+
+    fn record(&mut self, index: usize, answer: CpuidResult) {
+        self.cpuid[index] = [answer.eax, answer.ebx, answer.ecx, answer.edx];
     }
 
     /// What the processor says.

@@ -45,9 +45,8 @@ impl Preferred {
 }
 
 /// Unaligned accesses are fast: what Silvermont brought to Atom.
-const UNALIGNED: Preferred = Preferred::FAST_UNALIGNED_LOAD
-    .union(Preferred::FAST_UNALIGNED_COPY)
-    .union(Preferred::PREFER_PMINUB_FOR_STRINGOP);
+const UNALIGNED: Preferred =
+    Preferred::FAST_UNALIGNED_LOAD.union(Preferred::FAST_UNALIGNED_COPY).union(Preferred::PREFER_PMINUB_FOR_STRINGOP);
 /// What Nehalem and all later Core processors have.
 const CORE: Preferred = UNALIGNED.union(Preferred::FAST_REP_STRING);
 

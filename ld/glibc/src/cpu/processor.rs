@@ -43,9 +43,7 @@ impl<P: Processor> Memo<P> {
     }
 
     pub(super) fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult {
-        if let Some(&(.., answer)) =
-            self.answers[..self.known].iter().find(|&&(l, s, _)| (l, s) == (leaf, subleaf))
-        {
+        if let Some(&(.., answer)) = self.answers[..self.known].iter().find(|&&(l, s, _)| (l, s) == (leaf, subleaf)) {
             return answer;
         }
         let answer = self.processor.cpuid(leaf, subleaf);
@@ -116,8 +114,7 @@ impl Identity {
     pub fn read<P: Processor>(memo: &mut Memo<P>, rules: &Rules) -> Identity {
         let leaf0 = memo.cpuid(0, 0);
         let vendor = Vendor::of(leaf0, rules);
-        let mut identity =
-            Identity { vendor, max_leaf: leaf0.eax, family: 0, model: 0, stepping: 0, max_extended: 0 };
+        let mut identity = Identity { vendor, max_leaf: leaf0.eax, family: 0, model: 0, stepping: 0, max_extended: 0 };
         if vendor == Vendor::Other {
             return identity;
         }

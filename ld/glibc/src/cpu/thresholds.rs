@@ -62,12 +62,12 @@ impl Thresholds {
         let avoided = cpu.preferred.contains(Preferred::AVOID_NON_TEMPORAL_MEMSET);
         let memset_non_temporal =
             within(CpuTunable::MemsetNonTemporalThreshold, if avoided { u64::MAX } else { measured });
-        let rep_movsb = tunables
-            .size(CpuTunable::RepMovsbThreshold)
-            .filter(|&size| size > min_rep_movsb)
-            .unwrap_or(rep_movsb);
-        let mut rep_stosb = tunables.size(CpuTunable::RepStosbThreshold).unwrap_or_else(|| {
-            if amd && rules.amd_avoids_rep { u64::MAX } else { REP_STOSB }
+        let rep_movsb =
+            tunables.size(CpuTunable::RepMovsbThreshold).filter(|&size| size > min_rep_movsb).unwrap_or(rep_movsb);
+        let mut rep_stosb = tunables.size(CpuTunable::RepStosbThreshold).unwrap_or(if amd && rules.amd_avoids_rep {
+            u64::MAX
+        } else {
+            REP_STOSB
         });
         // memset reaches its non-temporal loop by way of `rep stosb`'s threshold only.
         if cpu.preferred.contains(Preferred::AVOID_STOSB) {
@@ -80,25 +80,13 @@ impl Thresholds {
             update(CpuTunable::DataCacheSize, data, 0, u64::MAX),
             update(CpuTunable::SharedCacheSize, shared, 0, u64::MAX),
             update(CpuTunable::NonTemporalThreshold, non_temporal, MIN_NON_TEMPORAL, MAX_NON_TEMPORAL),
-            update(
-                CpuTunable::MemsetNonTemporalThreshold,
-                memset_non_temporal,
-                MIN_NON_TEMPORAL,
-                u64::MAX,
-            )
-            .filter(|_| rules.memset_non_temporal),
+            update(CpuTunable::MemsetNonTemporalThreshold, memset_non_temporal, MIN_NON_TEMPORAL, u64::MAX)
+                .filter(|_| rules.memset_non_temporal),
             update(CpuTunable::RepMovsbThreshold, rep_movsb, min_rep_movsb, u64::MAX),
             update(CpuTunable::RepStosbThreshold, rep_stosb, 1, u64::MAX),
         ]);
-        let thresholds = Thresholds {
-            data,
-            shared,
-            non_temporal,
-            memset_non_temporal,
-            rep_movsb,
-            rep_movsb_stop,
-            rep_stosb,
-        };
+        let thresholds =
+            Thresholds { data, shared, non_temporal, memset_non_temporal, rep_movsb, rep_movsb_stop, rep_stosb };
         (thresholds, updates)
     }
 }
@@ -113,9 +101,9 @@ fn non_temporal(cpu: &Cpu, caches: &Caches, rules: &Rules) -> u64 {
     };
     let own_share = (caches.shared_per_thread.wrapping_mul(3) / 4) as u64;
     // Without ERMS a thread keeps to its own share: ordinary stores give the cache no hint to spare other lines.
-    let keeps_to_share = !cpu.features.active(feature::ERMS)
-        && !(rules.zhaoxin_2024 && cpu.identity.vendor == Vendor::Zhaoxin);
-    let threshold = if keeps_to_share { own_share } else { part.max(own_share) };
+    let may_take_part =
+        cpu.features.active(feature::ERMS) || rules.zhaoxin_2024 && cpu.identity.vendor == Vendor::Zhaoxin;
+    let threshold = if may_take_part { part.max(own_share) } else { own_share };
     match threshold {
         ..MIN_NON_TEMPORAL if rules.generous_fallback => FALLBACK_NON_TEMPORAL,
         _ => threshold.clamp(MIN_NON_TEMPORAL, MAX_NON_TEMPORAL),

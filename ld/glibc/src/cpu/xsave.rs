@@ -65,8 +65,7 @@ impl XsaveArea {
         }
         let registers = if rules.tlsdesc_save_area { TLSDESC_SAVE_AREA } else { STATE_SAVE_OFFSET };
         let full_size = align(standard.wrapping_add(registers), 64);
-        let mut area =
-            XsaveArea { state_size: full_size.into(), full_size, tlsdesc_size: full_size.into() };
+        let mut area = XsaveArea { state_size: full_size.into(), full_size, tlsdesc_size: full_size.into() };
         if features.present(feature::XSAVEC) {
             let (size, tiles) = compacted(memo, rules);
             let size = align(size.wrapping_add(registers), 64);

@@ -8,13 +8,8 @@ use super::{Cache, Level};
 const CACHE_PROPERTIES: u32 = 0x8000_001d;
 
 /// The cache by leaf 0x8000001d, if the processor has that leaf and did not leave it empty, as some hypervisors do.
-pub(super) fn properties<P: Processor>(
-    memo: &mut Memo<P>,
-    identity: &Identity,
-    level: Level,
-) -> Option<Cache> {
-    let described = identity.max_extended >= CACHE_PROPERTIES
-        && memo.cpuid(CACHE_PROPERTIES, subleaf(level)).ecx != 0;
+pub(super) fn properties<P: Processor>(memo: &mut Memo<P>, identity: &Identity, level: Level) -> Option<Cache> {
+    let described = identity.max_extended >= CACHE_PROPERTIES && memo.cpuid(CACHE_PROPERTIES, subleaf(level)).ecx != 0;
     described.then(|| leaf(memo, level))
 }
 
@@ -24,19 +19,15 @@ pub(super) fn leaf<P: Processor>(memo: &mut Memo<P>, level: Level) -> Cache {
     let ways = ((answer.ebx >> 22) & 0x3ff) + 1;
     let line = (answer.ebx & 0xfff) + 1;
     let sets = answer.ecx.wrapping_add(1);
-    Cache {
-        size: ways.wrapping_mul(line).wrapping_mul(sets).into(),
-        ways: ways.into(),
-        line: line.into(),
-    }
+    Cache { size: ways.wrapping_mul(line).wrapping_mul(sets).into(), ways: ways.into(), line: line.into() }
 }
 
 fn subleaf(level: Level) -> u32 {
     match level {
-        Level::Level1Data => 0,
-        Level::Level1Instruction => 1,
-        Level::Level2 => 2,
-        Level::Level3 | Level::Level4 => 3,
+        Level::L1Data => 0,
+        Level::L1Instruction => 1,
+        Level::L2 => 2,
+        Level::L3 | Level::L4 => 3,
     }
 }
 
@@ -46,14 +37,9 @@ pub(super) fn threads_per_complex<P: Processor>(memo: &mut Memo<P>) -> u32 {
 }
 
 /// The cache by the leaves that came before.
-pub(super) fn legacy<P: Processor>(
-    memo: &mut Memo<P>,
-    identity: &Identity,
-    level: Level,
-    rules: &Rules,
-) -> Cache {
+pub(super) fn legacy<P: Processor>(memo: &mut Memo<P>, identity: &Identity, level: Level, rules: &Rules) -> Cache {
     let (leaf, first_level) = match level {
-        Level::Level1Instruction | Level::Level1Data => (0x8000_0005, true),
+        Level::L1Instruction | Level::L1Data => (0x8000_0005, true),
         _ => (0x8000_0006, false),
     };
     if identity.max_extended < leaf {
@@ -61,23 +47,19 @@ pub(super) fn legacy<P: Processor>(
     }
     let answer = memo.cpuid(leaf, 0);
     if first_level {
-        let word = if level == Level::Level1Data { answer.ecx } else { answer.edx };
+        let word = if level == Level::L1Data { answer.ecx } else { answer.edx };
         let ways = match (word >> 16) & 0xff {
             // Fully associative.
             0xff => (word >> 16 << 2) & 0x3fc00,
             ways => ways,
         };
-        return Cache {
-            size: ((word >> 14) & 0x3fc00).into(),
-            ways: ways.into(),
-            line: (word & 0xff).into(),
-        };
+        return Cache { size: ((word >> 14) & 0x3fc00).into(), ways: ways.into(), line: (word & 0xff).into() };
     }
-    let word = if level == Level::Level2 { answer.ecx } else { answer.edx };
+    let word = if level == Level::L2 { answer.ecx } else { answer.edx };
     if word & 0xf000 == 0 {
         return Cache::NONE;
     }
-    let size = if level == Level::Level2 { (word >> 6) & 0x03ff_fc00 } else { (word & 0x3ffc_0000) << 1 };
+    let size = if level == Level::L2 { (word >> 6) & 0x03ff_fc00 } else { (word & 0x3ffc_0000) << 1 };
     let line = word & 0xff;
     let ways = match (word >> 12) & 0xf {
         ways @ (1 | 2 | 4) => ways,
@@ -92,7 +74,7 @@ pub(super) fn legacy<P: Processor>(
         15 => size.checked_div(line).unwrap_or(0),
         _ => 0,
     };
-    let size = if level == Level::Level3 && rules.amd_cache_properties {
+    let size = if level == Level::L3 && rules.amd_cache_properties {
         share_of_complex(memo, identity, size)
     } else {
         size.into()

@@ -42,11 +42,11 @@ impl Parameters {
 
     fn is(&self, level: Level) -> bool {
         match level {
-            Level::Level1Instruction => self.level() == 1 && self.kind() == INSTRUCTION,
-            Level::Level1Data => self.level() == 1 && self.kind() == DATA,
-            Level::Level2 => self.level() == 2,
-            Level::Level3 => self.level() == 3,
-            Level::Level4 => self.level() == 4,
+            Level::L1Instruction => self.level() == 1 && self.kind() == INSTRUCTION,
+            Level::L1Data => self.level() == 1 && self.kind() == DATA,
+            Level::L2 => self.level() == 2,
+            Level::L3 => self.level() == 3,
+            Level::L4 => self.level() == 4,
         }
     }
 

@@ -109,7 +109,11 @@ fn count_existing<P: Processor>(memo: &mut Memo<P>, last_is_level3: bool, sharer
             (0, _) | (_, 0) => return,
             (_, SMT) if core::mem::take(&mut seek_smt) => &mut sharers.level2,
             (_, CORE) if core::mem::take(&mut seek_core) => {
-                if last_is_level3 { &mut sharers.level3 } else { &mut sharers.level2 }
+                if last_is_level3 {
+                    &mut sharers.level3
+                } else {
+                    &mut sharers.level2
+                }
             }
             _ => continue,
         };
