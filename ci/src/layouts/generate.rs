@@ -100,9 +100,8 @@ fn module(table: &Table) -> String {
 
 /// The module that lists the tables.
 fn index(tables: &[Table]) -> String {
-    let mut text = format!(
-        "{HEADER}//! Every layout table that Folio knows, oldest first.\n\nuse crate::layout::Layout;\n\n"
-    );
+    let mut text =
+        format!("{HEADER}//! Every layout table that Folio knows, oldest first.\n\nuse crate::layout::Layout;\n\n");
     for table in tables {
         let _ = writeln!(text, "mod {};", module(table));
     }

@@ -18,8 +18,7 @@ const LIBC: &str = "libc.so.6";
 const LOADER: &str = "ld-linux-x86-64.so.2";
 
 /// Where distributions keep the two, from the root of their packages.
-const FOLDERS: &[&str] =
-    &["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib64", "lib64", "usr/lib", "lib"];
+const FOLDERS: &[&str] = &["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib64", "lib64", "usr/lib", "lib"];
 
 /// Data objects of the loader whose size a table records.
 const LOADER_OBJECTS: &[&str] = &[
@@ -66,7 +65,7 @@ pub fn read(root: &Path) -> Result<Table> {
     };
     let info = structs.get("link_map").and_then(|map: &Struct| map.fields.get("l_info")?.count);
     let table = Table {
-        glibc: banner(&libc_bytes, "stable release version ", &[b'.', b','])?.trim_end_matches('.').to_string(),
+        glibc: banner(&libc_bytes, "stable release version ", b".,")?.trim_end_matches('.').to_string(),
         package: banner(&libc_bytes, "GNU C Library (", b")").ok(),
         label: None,
         proven: false,
@@ -136,7 +135,9 @@ impl<'data> Elf<'data> {
     /// Address and size of each exported symbol.
     fn exports(&self) -> BTreeMap<String, (u64, u64)> {
         let symbols = self.file.dynamic_symbols().filter(|symbol| !symbol.is_undefined());
-        symbols.filter_map(|symbol| Some((symbol.name().ok()?.to_string(), (symbol.address(), symbol.size())))).collect()
+        symbols
+            .filter_map(|symbol| Some((symbol.name().ok()?.to_string(), (symbol.address(), symbol.size()))))
+            .collect()
     }
 
     /// The symbols taken from the library `from`, by the version that names it.
@@ -248,19 +249,27 @@ fn thread_db(libc: &Elf) -> Result<BTreeMap<String, Vec<i32>>> {
 fn check(table: &Table) -> Result<()> {
     for (symbol, name) in [("_rtld_global", "rtld_global"), ("_rtld_global_ro", "rtld_global_ro")] {
         let size = table.structs.get(name).map(|shape| shape.size);
-        ensure!(table.loader_objects.get(symbol).copied() == size, "{symbol} is not as large as struct {name}: {size:?}");
+        ensure!(
+            table.loader_objects.get(symbol).copied() == size,
+            "{symbol} is not as large as struct {name}: {size:?}"
+        );
     }
     for (name, numbers) in &table.thread_db {
         if let (Some(name), [size]) = (name.strip_prefix("sizeof_"), numbers.as_slice()) {
             if let Some(shape) = table.structs.get(name) {
-                ensure!(shape.size == *size as u64, "libc says that struct {name} has {size} bytes, not {}", shape.size);
+                ensure!(
+                    shape.size == *size as u64,
+                    "libc says that struct {name} has {size} bytes, not {}",
+                    shape.size
+                );
             }
             continue;
         }
         // STRUCT_FIELD, where both may hold underscores; rtld_global__dl_stack_used has two between.
         for (structure, shape) in &table.structs {
             let field = name.strip_prefix(structure.as_str()).and_then(|rest| rest.strip_prefix('_'));
-            if let (Some(field), [_, _, offset]) = (field.and_then(|field| shape.fields.get(field)), numbers.as_slice()) {
+            if let (Some(field), [_, _, offset]) = (field.and_then(|field| shape.fields.get(field)), numbers.as_slice())
+            {
                 ensure!(field.offset == *offset as u64, "libc says {name} is at {offset}, not {}", field.offset);
             }
         }
