@@ -2,14 +2,16 @@
 //! and the tunables that it wrote back.
 //!
 //! The machine's own glibc is always compared. `FOLIO_GLIBC_ROOTS=/dir1:/dir2` adds unpacked `libc6` packages of other
-//! releases, whose loaders run a program of this machine.
+//! releases, whose loaders run a program of this machine. `FOLIO_CPU_EMULATOR=qemu-x86_64` adds other processors.
 
 use std::arch::asm;
 use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char, c_void};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::ptr;
 
 use folio_glibc::cpu::{
     self, CpuTunable, CpuTunables, CpuidResult, Kernel, Memo, NoTunables, Processor, StateSave, Summary,
@@ -43,11 +45,7 @@ const SETTINGS: &[&str] = &[
 #[test]
 fn every_byte_is_what_glibc_fills() {
     pin_to_one_processor();
-    let mut roots = vec![PathBuf::from("/")];
-    if let Some(more) = std::env::var_os("FOLIO_GLIBC_ROOTS") {
-        roots.extend(std::env::split_paths(&more));
-    }
-    for root in roots {
+    for root in roots() {
         let glibc = Glibc::at(&root);
         for setting in SETTINGS {
             glibc.compare(setting);
@@ -62,6 +60,98 @@ fn every_byte_is_what_glibc_fills() {
     }
 }
 
+/// This process's own loader filled a structure as well. Alone of these tests it starts nothing, so that an emulator can
+/// run it on processors that the machine is not: `qemu-x86_64 -cpu Nehalem cpu_features-… this_process_too`.
+#[test]
+fn this_process_too() {
+    unsafe extern "C" {
+        safe fn gnu_get_libc_version() -> *const c_char;
+        fn dlvsym(handle: *const c_void, symbol: *const c_char, version: *const c_char) -> *const c_void;
+    }
+    // SAFETY: glibc's own version string, which it never changes.
+    let version = unsafe { CStr::from_ptr(gnu_get_libc_version()) }.to_str().unwrap();
+    let (major, minor) = version.split_once('.').unwrap();
+    let version = Version { major: major.parse().unwrap(), minor: minor.parse().unwrap() };
+    let layout = tables::ALL.iter().find(|layout| layout.version == version).expect("a layout for this glibc");
+    let (at, size) = (usize::from(layout.global_ro.cpu_features), usize::from(layout.cpu.size));
+    // SAFETY: two strings that end, and the handle RTLD_DEFAULT.
+    let global_ro = unsafe { dlvsym(ptr::null(), c"_rtld_global_ro".as_ptr(), c"GLIBC_PRIVATE".as_ptr()) }.cast::<u8>();
+    assert!(!global_ro.is_null());
+    // SAFETY: the layout says that the object is longer than that, and nobody writes it after start-up.
+    let theirs = unsafe { std::slice::from_raw_parts(global_ro.add(at), size) };
+
+    let setting = std::env::var("GLIBC_TUNABLES").unwrap_or_default();
+    let tunables = Settings::parse(&setting, version);
+    let mut ours = vec![0; size];
+    cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, &mut ours);
+    // The top byte of leaf 1's `ebx` is the number of the processor that answered, another one at start-up perhaps.
+    let number = usize::from(layout.cpu.features) + 7;
+    ours[number] = theirs[number];
+    let different: Vec<_> = (0..size).filter(|&i| ours[i] != theirs[i]).collect();
+    assert!(different.is_empty(), "bytes {different:?}\nglibc {theirs:02x?}\nFolio {ours:02x?}");
+}
+
+/// Processors for an emulator to pretend: each vendor, and the models that the rules tell apart.
+const PROCESSORS: &[&str] = &[
+    "Conroe",
+    "Penryn",
+    "Nehalem",
+    "SandyBridge",
+    "Haswell",
+    "Skylake-Client",
+    "Skylake-Server",
+    "Icelake-Server",
+    "Denverton",
+    "Snowridge",
+    "KnightsMill",
+    "Opteron_G1",
+    "Opteron_G5",
+    "EPYC",
+    "EPYC-Milan",
+    "Dhyana",
+    "max,vendor=GenuineIntel,family=6,model=54",
+    "max,vendor=GenuineIntel,family=6,model=85,stepping=4",
+    "max,vendor=GenuineIntel,family=15,model=6",
+    "max,vendor=GenuineIntel,family=19,model=1",
+    "max,vendor=AuthenticAMD,family=21,model=101",
+    "max,vendor=HygonGenuine,family=24,model=7",
+    "max,vendor=CentaurHauls,family=6,model=15",
+    "max,vendor=CentaurHauls,family=7,model=59",
+    "max,vendor=  Shanghai  ,family=7,model=91",
+];
+
+/// `this_process_too` on other processors, by `FOLIO_CPU_EMULATOR=qemu-x86_64`, on all the glibcs.
+#[test]
+fn other_processors() {
+    let Some(emulator) = std::env::var_os("FOLIO_CPU_EMULATOR") else {
+        println!("skipped: FOLIO_CPU_EMULATOR names no emulator (qemu-x86_64 of Debian's qemu-user)");
+        return;
+    };
+    let roots: Vec<_> = roots().iter().map(|root| Glibc::at(root)).collect();
+    for (glibc, processor) in roots.iter().flat_map(|glibc| PROCESSORS.iter().map(move |p| (glibc, p))) {
+        let mut command = Command::new(&emulator);
+        command.args(["-cpu", processor]);
+        if !glibc.native {
+            // The test itself needs libgcc_s, which comes from this machine.
+            let path = format!("{}:/lib/x86_64-linux-gnu", glibc.libraries.display());
+            command.arg(glibc.loader()).args(["--library-path", &path]);
+        }
+        let output = command
+            .arg(std::env::current_exe().unwrap())
+            .args(["this_process_too", "--exact"])
+            .env_remove("GLIBC_TUNABLES")
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", emulator.display()));
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{processor} with {}:\n{said}",
+            glibc.libraries.display()
+        );
+    }
+    println!("{} processors on {} glibcs, no difference", PROCESSORS.len(), roots.len());
+}
+
 #[test]
 fn a_leaf_is_asked_once_by_both_users() {
     for layout in &tables::ALL {
@@ -73,6 +163,15 @@ fn a_leaf_is_asked_once_by_both_users() {
         assert_eq!(levels, summary.levels, "glibc 2.{}", layout.version.minor);
         println!("glibc 2.{}: {} CPUID instructions", layout.version.minor, memo.asked());
     }
+}
+
+/// This machine's own glibc, and those that the environment names.
+fn roots() -> Vec<PathBuf> {
+    let mut roots = vec![PathBuf::from("/")];
+    if let Some(more) = std::env::var_os("FOLIO_GLIBC_ROOTS") {
+        roots.extend(std::env::split_paths(&more));
+    }
+    roots
 }
 
 /// One glibc on this machine.
