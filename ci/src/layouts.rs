@@ -146,18 +146,36 @@ mod tests {
         std::fs::remove_dir_all(&copy).unwrap();
     }
 
-    /// The tables of the tree say what this machine's debug information says, value by value.
+    /// The table of the tree says what this machine's debug information says, value by value. A point release of a
+    /// distribution, which has other build ids and addresses, must still have the same structures.
     #[test]
     fn debug_information_gives_the_table_of_the_tree() {
-        let table = match package::read(Path::new("/")) {
+        let mut table = match package::read(Path::new("/")) {
             Ok(table) => table,
-            Err(error) => return println!("skipped: no debug information of this machine's libc: {error:#}"),
+            Err(error) if is_missing(&error) && std::env::var_os("CI").is_none() => {
+                return println!("skipped: no debug information of this machine's libc: {error:#}");
+            }
+            Err(error) => panic!("{error:#}"),
         };
-        let known = tables(&glibc_crate()).unwrap().into_iter().find(|known| known.build_id == table.build_id);
-        let Some(mut known) = known else {
-            return println!("skipped: no table was made from this machine's libc {}", table.glibc);
+        let known = tables(&glibc_crate()).unwrap().into_iter().find(|known| known.version() == table.version());
+        let Some(known) = known else {
+            return println!("skipped: no table is of this machine's glibc, {}", table.glibc);
         };
-        (known.label, known.proven) = (None, false);
-        assert!(known == table, "{} differs from its table", table.glibc);
+        let compared = known.structs.values().map(|shape| shape.fields.len()).sum::<usize>();
+        for (name, shape) in &known.structs {
+            assert_eq!(table.structs.get(name), Some(shape), "struct {name}");
+        }
+        assert_eq!((&table.enums, &table.l_info), (&known.enums, &known.l_info));
+        if known.build_id == table.build_id {
+            (table.label, table.proven) = (known.label.clone(), known.proven);
+            assert!(table == known, "symbols, tunables or thread_db differ");
+        }
+        println!("glibc {}: compared {compared} fields", table.glibc);
+    }
+
+    fn is_missing(error: &anyhow::Error) -> bool {
+        let not_found = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        error.downcast_ref().is_some_and(not_found)
+            || error.chain().any(|cause| cause.downcast_ref().is_some_and(not_found))
     }
 }

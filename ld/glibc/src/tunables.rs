@@ -12,6 +12,7 @@ mod tests;
 
 use core::fmt;
 
+use crate::cpu::{CpuTunable, CpuTunables};
 use crate::layout::{Layout, Tunable, TunableKind, Tunables, Version};
 
 /// The value of a tunable.
@@ -179,6 +180,20 @@ impl<'env> Values<'env> {
             self.set[id] = Some(value);
         }
         parsed.is_ok()
+    }
+}
+
+impl CpuTunables for Values<'_> {
+    fn hwcaps(&self) -> Option<&[u8]> {
+        self.string("glibc.cpu.hwcaps")
+    }
+
+    fn size(&self, tunable: CpuTunable) -> Option<u64> {
+        self.number_if_set(tunable.name())
+    }
+
+    fn prefer_map_32bit_exec(&self) -> bool {
+        self.number_if_set("glibc.cpu.prefer_map_32bit_exec") == Some(1)
     }
 }
 

@@ -108,6 +108,18 @@ fn a_secure_process_has_the_defaults() {
     assert_eq!(values.number("glibc.malloc.check"), Some(0));
 }
 
+#[test]
+fn the_processor_sees_what_the_user_set() {
+    let text = "glibc.cpu.x86_rep_movsb_threshold=4096:glibc.cpu.hwcaps=-AVX2:glibc.cpu.x86_rep_stosb_threshold=0";
+    let (values, _) = read(table(41), text, &[("LD_PREFER_MAP_32BIT_EXEC", "1")]);
+    assert_eq!(values.size(CpuTunable::RepMovsbThreshold), Some(4096));
+    assert_eq!(values.size(CpuTunable::RepStosbThreshold), None, "out of bounds");
+    assert_eq!(values.hwcaps(), Some(&b"-AVX2"[..]));
+    assert!(values.prefer_map_32bit_exec());
+    let values = Values::defaults(table(41));
+    assert!(values.size(CpuTunable::RepStosbThreshold).is_none() && !values.prefer_map_32bit_exec());
+}
+
 /// `GLIBC_TUNABLES`, and aliases with their values.
 type Setting = (Option<&'static str>, &'static [(&'static str, &'static str)]);
 
