@@ -1,7 +1,7 @@
 //! Calls of cargo.
 
 use std::env;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -43,6 +43,9 @@ struct Message {
 pub fn build(package: &str, binary: &str) -> Result<PathBuf> {
     let mut command = cargo(["build", "--release", "--package", package, "--bin", binary]);
     command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
+    if !io::stderr().is_terminal() {
+        command.arg("--quiet");
+    }
     let shown = format!("cargo build --release --package {package}");
     let mut child = command.spawn().with_context(|| format!("cannot start {shown}"))?;
     let lines = BufReader::new(child.stdout.take().context("cargo's output is a pipe")?).lines();
