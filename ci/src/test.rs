@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every test, in the order in which a failure is cheapest to find.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::cargo::{cargo, run};
@@ -24,7 +26,7 @@ pub struct Test {
 impl Test {
     pub fn run(&self) -> Result<()> {
         if self.filters.is_empty() {
-            packages::ensure(&[packages::CRATES, packages::PROGRAMS])?;
+            packages::ensure(&[packages::CRATES, packages::DEMO, packages::PROGRAMS])?;
             self.sources()?;
         } else {
             packages::ensure(&[packages::PROGRAMS])?;
@@ -32,14 +34,20 @@ impl Test {
         step("building the interpreter and the command");
         build::build()?;
         step("whole programs");
+        if self.filters.is_empty() {
+            return run(&mut self.programs());
+        }
+        // The suites take one filter each time.
+        self.filters.iter().try_for_each(|filter| run(self.programs().args(["--", filter])))
+    }
+
+    /// The whole-program suites.
+    fn programs(&self) -> Command {
         let mut programs = cargo(["test", "--package", "folio-tests", "--no-fail-fast"]);
         if self.all {
             programs.env("FOLIO_ALL", "1");
         }
-        if !self.filters.is_empty() {
-            programs.arg("--").args(&self.filters);
-        }
-        run(&mut programs)
+        programs
     }
 
     /// What needs no built interpreter.
