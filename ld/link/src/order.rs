@@ -23,11 +23,14 @@ pub trait Dependencies {
     /// The objects that references of this one were bound to and that [`needed`](Self::needed) does not list, in the order of
     /// the bindings: what keeps a library that was opened with RTLD_GLOBAL alive as long as its users. Objects that can
     /// never be unloaded are not recorded, those of the start above all (glibc elf/dl-lookup.c, `add_dependency`).
-    ///
-    /// `None` when there never was one. Opening an object as a root takes those away that its scope now holds (elf/dl-deps.c);
-    /// the list may be empty after that, and is still a reason to sort twice.
-    fn bound(&self, _object: usize) -> Option<&[usize]> {
-        None
+    fn bound(&self, _object: usize) -> &[usize] {
+        &[]
+    }
+
+    /// Whether [`bound`](Self::bound) ever listed anything. Opening an object as a root takes those away that its scope now
+    /// holds (glibc elf/dl-deps.c); the emptied list is still a reason to sort twice.
+    fn was_bound(&self, object: usize) -> bool {
+        !self.bound(object).is_empty()
     }
 }
 
@@ -64,10 +67,10 @@ pub fn sort(list: &[usize], root: Root, main: Option<usize>, dependencies: &impl
 pub fn sort_for_finalization(list: &[usize], main: Option<usize>, dependencies: &impl Dependencies) -> Vec<usize> {
     let sorted = traverse(list, main, |object, dependency| {
         let needed = dependencies.needed(object);
-        let bound = || dependencies.bound(object).unwrap_or(&[]).iter().rev();
-        needed.get(dependency).or_else(|| bound().nth(dependency - needed.len())).copied()
+        let bound = || dependencies.bound(object).iter().rev().nth(dependency - needed.len());
+        needed.get(dependency).or_else(bound).copied()
     });
-    if list.iter().all(|&object| dependencies.bound(object).is_none()) {
+    if !list.iter().any(|&object| dependencies.was_bound(object)) {
         return sorted;
     }
     traverse(&sorted, main, |object, dependency| dependencies.needed(object).get(dependency).copied())

@@ -25,8 +25,12 @@ impl Dependencies for Process {
         &self.recorded[object]
     }
 
-    fn bound(&self, object: usize) -> Option<&[usize]> {
-        self.bound[object].as_deref()
+    fn bound(&self, object: usize) -> &[usize] {
+        self.bound[object].as_deref().unwrap_or(&[])
+    }
+
+    fn was_bound(&self, object: usize) -> bool {
+        self.bound[object].is_some()
     }
 }
 
@@ -120,8 +124,8 @@ impl Dependencies for Graph {
         &self.0[object]
     }
 
-    fn bound(&self, object: usize) -> Option<&[usize]> {
-        Some(&self.1[object]).filter(|bound| !bound.is_empty()).map(Vec::as_slice)
+    fn bound(&self, object: usize) -> &[usize] {
+        &self.1[object]
     }
 }
 

@@ -16,7 +16,6 @@ pub mod preload;
 mod tests;
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use self::cache::{Cache, Hwcaps};
 use self::dst::{Tokens, Trust};
@@ -181,28 +180,6 @@ pub enum SearchError<E> {
     EmptySubstitution,
     /// A file that should be the library cannot be used.
     Unusable { path: Vec<u8>, error: E },
-}
-
-impl<E> SearchError<E> {
-    /// The errno that the user's sentence ends with.
-    pub fn errno(&self) -> Option<i32> {
-        match *self {
-            Self::NotFound { errno } => Some(errno),
-            _ => None,
-        }
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for SearchError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotFound { .. } => "cannot open shared object file",
-            Self::OtherClass => "wrong ELF class: ELFCLASS32",
-            Self::TokenInSecureProgram => "DST not allowed in SUID/SGID programs",
-            Self::EmptySubstitution => "empty dynamic string token substitution",
-            Self::Unusable { error, .. } => return error.fmt(f),
-        })
-    }
 }
 
 /// The searches of one process: the settings, and what earlier searches learnt of the directories.

@@ -268,7 +268,6 @@ fn unsuitable_files_are_passed_over_in_a_search_and_refused_by_path() {
     assert_eq!(find(&mut disk, "", "/b/l"), absent(ENOENT));
     // A file that is no ELF file ends the search, also where a good one would follow.
     let error = SearchError::Unusable { path: b"/d/l".to_vec(), error: "invalid ELF header" };
-    assert_eq!(error.to_string(), "invalid ELF header");
     assert_eq!(find(&mut disk, "/d:/c", "l"), Err(error.clone()));
     assert_eq!(find(&mut disk, "", "/d/l"), Err(error));
 }
@@ -285,10 +284,7 @@ fn strange_errors_end_one_list() {
         assert_eq!(needed(&mut Search::new(settings("/a:/b"), &PROGRAM), &mut disk, &PLAIN, "l"), expected);
     }
     let mut disk = Disk::new(&[("/usr/lib/l", Errno(EACCES))]);
-    let error = needed(&mut Search::new(settings(""), &PROGRAM), &mut disk, &PLAIN, "l");
-    assert_eq!(error, absent(EACCES));
-    let error = error.unwrap_err();
-    assert_eq!((error.errno(), error.to_string().as_str()), (Some(EACCES), "cannot open shared object file"));
+    assert_eq!(needed(&mut Search::new(settings(""), &PROGRAM), &mut disk, &PLAIN, "l"), absent(EACCES));
 }
 
 #[test]
