@@ -387,7 +387,7 @@ pub struct Behaviour {
     pub tid_address_is_joinstate: bool,
     /// The rseq area is extra static TLS (2.41 and later), not in `struct pthread`.
     pub rseq_in_tls: bool,
-    /// String tunables are {pointer, length} (2.39 and later), not a pointer.
+    /// `__tunable_get_val` stores a string as a pointer to {pointer, length} (2.39 and later), not as a pointer to it.
     pub tunable_strings_have_length: bool,
     /// `dl_find_object` has the sframe member and its flag (2.42 and later).
     pub find_object_has_sframe: bool,

@@ -262,6 +262,9 @@ impl Mismatch {
     }
 }
 
+/// How many differences a [`Mismatch`] names.
+const NAMED: usize = 4;
+
 /// `libc 2.44 (build id 01ab…) fits no layout table; nearest 2.43 (Debian sid 2.43-7): version is 2.44, not 2.43; …`
 impl fmt::Display for Mismatch {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
@@ -273,13 +276,18 @@ impl fmt::Display for Mismatch {
             write!(out, " (build id {})", self.build_id)?;
         }
         write!(out, " fits no layout table; nearest {}:", self.nearest.label)?;
-        for (at, (fingerprint, measured, expected)) in self.differences().enumerate() {
+        // A libc of another age differs everywhere: a few differences tell as much.
+        for (at, (fingerprint, measured, expected)) in self.differences().take(NAMED).enumerate() {
             write!(out, "{} {fingerprint} ", if at == 0 { "" } else { ";" })?;
             match measured {
                 Some(measured) => write!(out, "is {}", Value(fingerprint, measured))?,
                 None => out.write_str("cannot be measured")?,
             }
             write!(out, ", not {}", Value(fingerprint, expected))?;
+        }
+        match self.differences().count() {
+            ..=NAMED => {}
+            count => write!(out, "; and {} more", count - NAMED)?,
         }
         Ok(())
     }

@@ -126,6 +126,15 @@ fn a_mismatch_names_what_differs() {
 }
 
 #[test]
+fn a_libc_of_another_age_is_told_in_brief() {
+    let empty = Synthetic { build_id: None, defined: vec![], imported: vec![] };
+    let mismatch = select(&empty).unwrap_err();
+    let (text, count) = (mismatch.to_string(), mismatch.differences().count());
+    assert!(count > NAMED && text.ends_with(&format!("; and {} more", count - NAMED)), "{text}");
+    assert!(text.starts_with("libc fits no layout table; nearest "), "{text}");
+}
+
+#[test]
 fn development_versions_are_no_release() {
     assert_eq!(number_of_release(b"2.36\0junk"), Some(2036));
     for text in ["2.42.9000\0", "2\0", "", "2.x\0", "2.1000\0", "\u{80}.1\0"] {
