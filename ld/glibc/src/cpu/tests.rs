@@ -289,6 +289,67 @@ fn silvermont_shares_level_2_in_pairs() {
     assert_eq!(Filled::new(36, eight).thresholds()[2], 2 * MIB * 3 / 4);
 }
 
+/// AMD's processor of all features, in a system that saves the state components of `xcr0`.
+struct Everything {
+    xcr0: u64,
+}
+
+impl Processor for Everything {
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult {
+        let ones = u32::MAX;
+        match (leaf, subleaf) {
+            (0, _) => samples::zen_2().leaf(0, 0, [0x24, 0x6874_7541, 0x444d_4163, 0x6974_6e65]).cpuid(0, 0),
+            (0xd, 2..) => CpuidResult::default(),
+            _ => CpuidResult { eax: ones, ebx: ones, ecx: ones, edx: ones },
+        }
+    }
+
+    fn xgetbv(&mut self) -> u64 {
+        self.xcr0
+    }
+}
+
+/// The active words, from each release's feature list.
+#[test]
+fn every_feature_that_a_release_knows() {
+    let active = |minor, xcr0| {
+        let layout = tables::ALL.iter().find(|layout| layout.version.minor == minor).unwrap();
+        let mut bytes = vec![0; usize::from(layout.cpu.size)];
+        let kernel = Kernel { hwcap2: 1 << 1, minsigstksz: 4096 };
+        let summary = fill(layout, &mut Memo::new(Everything { xcr0 }), &kernel, &NoTunables, &mut bytes);
+        assert_eq!(summary.minsigstacksize, 4096, "what the kernel says");
+        let filled = Filled { layout, bytes, summary };
+        (0..usize::from(layout.cpu.leaves)).map(|leaf| [0, 1, 2, 3].map(|r| filled.active(leaf, r))).collect::<Vec<_>>()
+    };
+    let mut expected = vec![
+        [0, 0, 0x7ed8_3203, 0x1788_8110],
+        [0, 0xfdaf_0338, 0x1ac0_5f7b, 0x03c1_491c],
+        [0, 0, 0x0021_0961, 0x0800_0000],
+        [0x17, 0, 0, 0],
+        [0; 4],
+        [0, 0x200, 0, 0],
+        [0x1c30, 0, 0, 0],
+        [0, 5, 0, 0],
+        [0, 0x10, 0, 0],
+    ];
+    assert_eq!(active(36, u64::MAX), expected);
+    expected[1][1] |= 1;
+    expected[6] = [0x00a0_1cb8, 0, 0, 0x0020_4130];
+    assert_eq!(active(38, u64::MAX), expected);
+    expected[6][3] |= 1 << 19;
+    expected.push([0, 0x7_0000, 0, 0]);
+    assert_eq!(active(41, u64::MAX), expected);
+
+    // Without the state nothing that needs it is usable: AVX, FMA and F16C; AVX2 and the AVX512 features; XOP and FMA4;
+    // AMX; and of AVX10 no more than its least vector length.
+    expected[0][2] &= !(1 << 28 | 1 << 12 | 1 << 29);
+    expected[1] = [0, 0x218c_0319, 0x1ac0_0131 | 1 << 3, 0x0001_4810];
+    expected[2][2] &= !(1 << 11 | 1 << 16);
+    expected[6] = [1 << 3 | 1 << 7 | 0x1c00, 0, 0, 1 << 14 | 1 << 19];
+    expected[9][1] = 1 << 16;
+    assert_eq!(active(41, 0), expected);
+}
+
 /// Tunables by hand.
 struct Set {
     hwcaps: Option<&'static [u8]>,
