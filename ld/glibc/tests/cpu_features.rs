@@ -13,11 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 
-use folio_glibc::cpu::{
-    self, CpuTunable, CpuTunables, CpuidResult, Kernel, Memo, NoTunables, Processor, StateSave, Summary,
-};
+use folio_glibc::cpu::{self, CpuidResult, Kernel, Memo, NoTunables, Processor, StateSave, Summary};
 use folio_glibc::layout::{Layout, Version};
 use folio_glibc::tables;
+use folio_glibc::tunables::Values;
 
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 const LOADER: &str = "ld-linux-x86-64.so.2";
@@ -81,7 +80,7 @@ fn this_process_too() {
     let theirs = unsafe { std::slice::from_raw_parts(global_ro.add(at), size) };
 
     let setting = std::env::var("GLIBC_TUNABLES").unwrap_or_default();
-    let tunables = Settings::parse(&setting, version);
+    let tunables = tunables(layout, &setting);
     let mut ours = vec![0; size];
     cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, &mut ours);
     // The top byte of leaf 1's `ebx` is the number of the processor that answered, another one at start-up perhaps.
@@ -204,7 +203,7 @@ impl Glibc {
         let at = usize::from(self.layout.global_ro.cpu_features);
         let size = usize::from(self.layout.cpu.size);
 
-        let tunables = Settings::parse(setting, self.layout.version);
+        let tunables = tunables(self.layout, setting);
         let mut ours = vec![0; size];
         let summary = cpu::fill(self.layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, &mut ours);
         let differences: Vec<_> = (0..size)
@@ -311,40 +310,9 @@ impl Drop for Echo {
     }
 }
 
-/// What a setting says, as glibc's own parser would hand it on.
-struct Settings {
-    values: BTreeMap<String, String>,
-}
-
-impl Settings {
-    fn parse(setting: &str, version: Version) -> Settings {
-        let values = setting
-            .split(':')
-            .filter_map(|pair| pair.split_once('='))
-            // A name that this release does not have is passed over.
-            .filter(|(name, _)| !name.contains("memset") || version.minor >= 39)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        Settings { values }
-    }
-}
-
-impl CpuTunables for Settings {
-    fn hwcaps(&self) -> Option<&[u8]> {
-        self.values.get("glibc.cpu.hwcaps").map(String::as_bytes)
-    }
-
-    fn size(&self, tunable: CpuTunable) -> Option<u64> {
-        let value = self.values.get(tunable.name())?;
-        Some(match value.strip_prefix("0x") {
-            Some(digits) => u64::from_str_radix(digits, 16).unwrap(),
-            None => value.parse().unwrap(),
-        })
-    }
-
-    fn prefer_map_32bit_exec(&self) -> bool {
-        self.values.get("glibc.cpu.prefer_map_32bit_exec").is_some_and(|value| value == "1")
-    }
+/// What a setting of `GLIBC_TUNABLES` says to the libc with that layout.
+fn tunables<'a>(layout: &'static Layout, setting: &'a str) -> Values<'a> {
+    Values::new(layout, Some(setting.as_bytes()), |_| None, false, |_| {})
 }
 
 /// The processor that the test runs on.
@@ -388,9 +356,8 @@ fn the_state_is_saved_as_the_processor_can() {
     let layout = tables::ALL.last().unwrap();
     let mut out = vec![0; usize::from(layout.cpu.size)];
     let with = |setting: &str, out: &mut [u8]| {
-        let tunables = Settings::parse(setting, layout.version);
         out.fill(0);
-        cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, out)
+        cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables(layout, setting), out)
     };
     let none = with("glibc.cpu.hwcaps=-OSXSAVE", &mut out);
     assert_eq!((none.state_save, none.xsave_state_size), (StateSave::Fxsave, 0));

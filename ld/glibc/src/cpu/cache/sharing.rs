@@ -117,8 +117,8 @@ fn count_existing<P: Processor>(memo: &mut Memo<P>, last_is_level3: bool, sharer
             }
             _ => continue,
         };
-        // As many low bits as the highest number has; it is not 0 here.
-        let mask = (1 << (count.ilog2() + 1)) - 1;
+        // As many low bits as the highest number has.
+        let mask = i32::MAX >> count.leading_zeros().saturating_sub(1);
         *count = (shipped - 1) & mask;
     }
 }
