@@ -15,10 +15,10 @@ static void *thread(void *argument) {
     int id = (int)(long)argument;
     if (mine != 1 || pthread_getspecific(key)) return (void *)1;
     mine = id;
-    errno = id;
     char *block = malloc(1000);
     pthread_setspecific(key, block);
     memset(block, id, 1000);
+    errno = id;
     pthread_barrier_wait(&barrier);
     if (mine != id || errno != id || block[999] != (char)id) return (void *)2;
     return 0;

@@ -97,20 +97,26 @@ impl Guest {
         }
     }
 
-    /// Runs the guest, built in one mode, in each of its ways, and says what went differently or wrong.
-    pub fn findings(&self, mode: Mode, interpreter: &Interpreter) -> Result<Vec<String>> {
+    /// Runs the guest, built in one mode, in each of its ways, and says what went differently or wrong. `place` turns a
+    /// run on this machine into the run that is wanted, for instance the same inside another root.
+    pub fn findings(
+        &self,
+        mode: Mode,
+        interpreter: &Interpreter,
+        place: impl Fn(Run) -> Result<Run>,
+    ) -> Result<Vec<String>> {
         let folder = self.build(mode)?;
         let mut findings = Vec::new();
         for launch in &self.directives.launches {
             if launch.loader {
                 let expected = self.loader_run(&folder, launch, Path::new(GLIBC));
                 let actual = self.loader_run(&folder, launch, interpreter.path());
-                self.compare("loader", &expected, &actual, &mut findings)?;
+                self.compare("loader", &place(expected)?, &place(actual)?, &mut findings)?;
                 continue;
             }
             for &way in self.ways(mode) {
                 let (expected, actual) = self.pair(&folder, launch, way, interpreter)?;
-                self.compare(&way.to_string(), &expected, &actual, &mut findings)?;
+                self.compare(&way.to_string(), &place(expected)?, &place(actual)?, &mut findings)?;
             }
         }
         Ok(findings)

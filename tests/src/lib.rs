@@ -17,6 +17,7 @@ pub mod guest;
 pub mod interpreter;
 pub mod maps;
 pub mod namespace;
+pub mod roots;
 pub mod run;
 pub mod suite;
 pub mod workspace;

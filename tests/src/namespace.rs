@@ -23,5 +23,6 @@ pub fn with_interpreter_mounted(run: &Run, interpreter: &Path) -> Result<Run> {
         .chain([interpreter.into(), place.into(), run.name.clone(), run.program.clone().into()])
         .chain(run.arguments.iter().cloned())
         .collect();
-    Ok(Run { program: unshare.clone(), name: unshare.into(), arguments, ..run.clone() })
+    let shown = Some(format!("(with {} bound over {GLIBC}) {}", interpreter.display(), run.reproduction()));
+    Ok(Run { program: unshare.clone(), name: unshare.into(), arguments, shown, ..run.clone() })
 }

@@ -60,6 +60,8 @@ pub struct Run {
     pub folder: PathBuf,
     pub input: Vec<u8>,
     pub limit: Duration,
+    /// How to say it to a person, where the command itself would bury what is run.
+    pub shown: Option<String>,
 }
 
 /// The environment that every program starts from: nothing of the machine's own leaks in.
@@ -83,6 +85,7 @@ impl Run {
             folder: PathBuf::from("/"),
             input: Vec::new(),
             limit: Duration::from_secs(60),
+            shown: None,
         }
     }
 
@@ -152,6 +155,9 @@ impl Run {
 
     /// What a person would type to see the same, as one line of shell.
     pub fn reproduction(&self) -> String {
+        if let Some(shown) = &self.shown {
+            return shown.clone();
+        }
         let mut line = format!("cd {} &&", quote(self.folder.as_os_str()));
         for (key, value) in &self.environment {
             line += &format!(" {}={}", key.to_string_lossy(), quote(value));

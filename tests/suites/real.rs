@@ -36,7 +36,7 @@ fn tests() -> Result<Vec<Trial>> {
 
 /// A copy of the program whose `PT_INTERP` names the interpreter under test.
 fn copied(program: &'static Program, interpreter: &Interpreter) -> Result<Verdict> {
-    let Some(original) = locate(program.program) else { return Ok(missing(program)) };
+    let Some(original) = located(program) else { return Ok(missing(program)) };
     let folder = workspace::fresh(&format!("real/{}", program.name))?;
     let run = prepare(program, &original, &folder)?;
     // A tree of its own for the copy, with the original's libraries beside it, so that `$ORIGIN/../lib` finds them.
@@ -64,11 +64,16 @@ fn mounted(program: &'static Program, interpreter: &Interpreter) -> Result<Verdi
     if !workspace::is_root() {
         return Ok(Verdict::Skip("a bind mount needs root".to_owned()));
     }
-    let Some(original) = locate(program.program) else { return Ok(missing(program)) };
+    let Some(original) = located(program) else { return Ok(missing(program)) };
     let folder = workspace::fresh(&format!("real/{}.mounted", program.name))?;
     let run = prepare(program, &original, &folder)?;
     let inside = namespace::with_interpreter_mounted(&run, interpreter.path())?;
     Ok(Verdict::from_findings(judge(program, &run, &inside)?))
+}
+
+/// Where the program is, when all that it starts is there too.
+fn located(program: &Program) -> Option<PathBuf> {
+    program.needs.iter().all(|name| find(name).is_some()).then(|| locate(program.program)).flatten()
 }
 
 fn missing(program: &Program) -> Verdict {

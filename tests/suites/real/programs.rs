@@ -5,6 +5,8 @@ pub struct Program {
     pub name: &'static str,
     /// Its name on the path.
     pub program: &'static str,
+    /// Other programs that it starts.
+    pub needs: &'static [&'static str],
     /// A shell script that makes the working folder ready.
     pub prepare: &'static str,
     pub arguments: &'static [&'static str],
@@ -14,12 +16,17 @@ pub struct Program {
 }
 
 const fn program(name: &'static str, program: &'static str, arguments: &'static [&'static str]) -> Program {
-    Program { name, program, prepare: "", arguments, input: "", expect: "" }
+    Program { name, program, needs: &[], prepare: "", arguments, input: "", expect: "" }
 }
 
 impl Program {
     const fn after(mut self, prepare: &'static str) -> Self {
         self.prepare = prepare;
+        self
+    }
+
+    const fn needing(mut self, needs: &'static [&'static str]) -> Self {
+        self.needs = needs;
         self
     }
 
@@ -147,7 +154,7 @@ cat > main.cpp <<'END'
 void thrower();
 int main() { try { thrower(); } catch (const std::exception &fault) { std::cout << fault.what() << std::endl; } }
 END
-cat > Makefile.sh <<'END'
+cat > build.sh <<'END'
 g++ -shared -fPIC -o libthrower.so thrower.cpp && g++ -o main main.cpp -L. -lthrower -Wl,-rpath,'$ORIGIN' && ./main
 END
 ";
@@ -173,7 +180,7 @@ pub const PROGRAMS: &[Program] = &[
     program("python_modules", "python3", &["-c", PYTHON_MODULES]).saying("LATIN SMALL LETTER E WITH ACUTE"),
     program("perl_threads", "perl", &["-e", PERL_THREADS]).saying("204 "),
     program("git_log", "git", &["log", "--stat", "--no-color"]).after(GIT_REPOSITORY).saying("Commit 3"),
-    program("gcc_exceptions", "bash", &["Makefile.sh"]).after(CPP_SOURCES).saying("across libraries"),
+    program("gcc_exceptions", "bash", &["build.sh"]).after(CPP_SOURCES).needing(&["g++"]).saying("across libraries"),
     program("gcc", "gcc", &["-x", "c", "-E", "-P", "-"]).reading("#define A 3\nint x = A;\n").saying("int x = 3;"),
     program("gdb", "gdb", &["-nx", "-batch", "-ex", "break twice", "-ex", "run", "-ex", "bt", "-ex", "print n", "p"])
         .after(GDB_PROGRAM)
