@@ -18,7 +18,7 @@ use crate::workspace;
 
 /// The packages whose programs run in each root; apt adds what they need.
 const PACKAGES: &[&str] = &[
-    "bash", "bzip2", "ca-certificates", "coreutils", "curl", "dash", "file", "findutils", "gawk", "git", "grep", "libc-bin", "libc6",
+    "bash", "bzip2", "ca-certificates", "coreutils", "curl", "dash", "file", "findutils", "mawk", "git", "grep", "libc-bin", "libc6",
     "libgcc-s1", "libstdc++6", "openssh-client", "openssl", "perl", "python3", "sed", "sqlite3", "tar", "xz-utils", "zstd",
 ];
 

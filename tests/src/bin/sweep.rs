@@ -127,7 +127,8 @@ fn one(program: &Path, argument: &str, worker: usize, interpreter: &Interpreter)
             .within(Duration::from_secs(10)))
     };
     let native = || -> Result<Outcome> { run()?.outcome() };
-    let expected = native()?;
+    // What cannot even be started natively, such as a script whose interpreter is not installed, is left out too.
+    let Ok(expected) = native() else { return Ok(Comparison::Varies) };
     if expected.status == Status::Timeout || expected != native()? {
         return Ok(Comparison::Varies);
     }
@@ -178,7 +179,7 @@ impl Summary {
             println!("── {label}\n{text}");
         }
         println!("runs         {:>6}", self.total);
-        println!("left out     {:>6}  (their own output varies, or they do not end)", self.varies.len());
+        println!("left out     {:>6}  (their own output varies, or they do not start or end)", self.varies.len());
         println!("equal        {:>6}", self.equal);
         println!("different    {:>6}", self.different.len());
         println!("equal share  {:>9.2} %", self.share());

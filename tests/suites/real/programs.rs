@@ -215,7 +215,7 @@ pub const PROGRAMS: &[Program] = &[
     program("ssh", "ssh", &["-V"]),
     program("ssh_keygen", "ssh-keygen", &["-l", "-f", "key.pub"]).after("ssh-keygen -q -t ed25519 -N '' -f key").saying("ED25519"),
     program("gpg", "gpg", &["--version"]).saying("gpg (GnuPG)"),
-    program("awk", "awk", &["BEGIN { print sin(1), substr(\"folio\", 2) }"]).saying("olio"),
+    program("awk", "mawk", &["BEGIN { print sin(1), substr(\"folio\", 2) }"]).saying("olio"),
     program("sed", "sed", &["-n", "s/\\(a\\+\\)b/<\\1>/p"]).reading("aaab\nccc\n").saying("<aaa>"),
     program("sort", "sort", &["--parallel=2", "-n", "-r", "d/numbers"]).after(FILES).saying("20000"),
     program("file", "file", &["-b", "/bin/true"]).saying("ELF 64-bit"),
