@@ -46,7 +46,9 @@ pub enum Problem {
     PieNotLibrary,
     /// `DF_1_NOOPEN`.
     NotForDlopen,
-    DynamicString,
+    EmptySubstitution,
+    /// `$ORIGIN` and its like, where AT_SECURE forbids them.
+    TokenInSecureProgram,
     Version {
         name: Vec<u8>,
         /// The object that needs it.
@@ -66,6 +68,13 @@ pub enum Problem {
     Overflow { symbol: Vec<u8> },
     StaticTls,
     NoMemory,
+    /// dlopen(3) with neither `RTLD_LAZY` nor `RTLD_NOW`.
+    OpenMode,
+    NoMoreNamespaces,
+    /// dlclose(3) of an object that is not open.
+    NotOpen,
+    /// dlinfo(3), `RTLD_DI_SERINFO`.
+    SearchPathUnknown,
 }
 
 impl Problem {
@@ -78,7 +87,8 @@ impl Problem {
             | Problem::Map(errno)
             | Problem::ZeroFill(errno)
             | Problem::Protect(errno) => *errno,
-            Problem::NoMemory => Errno(12),
+            Problem::NoMemory => Errno::ENOMEM,
+            Problem::OpenMode | Problem::NoMoreNamespaces => Errno::EINVAL,
             _ => Errno(0),
         }
     }
@@ -99,7 +109,8 @@ impl fmt::Display for Problem {
             Problem::StringTable => f.write_str("string table entry lies outside the object"),
             Problem::PieNotLibrary => f.write_str("cannot dynamically load position-independent executable"),
             Problem::NotForDlopen => f.write_str("shared object cannot be dlopen()ed"),
-            Problem::DynamicString => f.write_str("empty dynamic string token substitution"),
+            Problem::EmptySubstitution => f.write_str("empty dynamic string token substitution"),
+            Problem::TokenInSecureProgram => f.write_str("DST not allowed in SUID/SGID programs"),
             Problem::Version { name, requester } => write!(
                 f,
                 "version `{}' not found (required by {})",
@@ -125,6 +136,10 @@ impl fmt::Display for Problem {
             ),
             Problem::StaticTls => f.write_str("cannot allocate memory in static TLS block"),
             Problem::NoMemory => f.write_str("cannot allocate memory"),
+            Problem::OpenMode => f.write_str("invalid mode for dlopen()"),
+            Problem::NoMoreNamespaces => f.write_str("no more namespaces available for dlmopen()"),
+            Problem::SearchPathUnknown => f.write_str("search path information is not available"),
+            Problem::NotOpen => f.write_str("shared object not open"),
         }
     }
 }

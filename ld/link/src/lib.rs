@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod errno;
 pub mod error;
+pub mod graph;
 pub mod object;
 pub mod order;
 pub mod placement;

@@ -7,6 +7,7 @@ use folio_elf::{Addr, Image, Symbols, Vaddr};
 
 use crate::error::Problem;
 use crate::placement::Placement;
+use crate::search::PathList;
 use crate::version::Versions;
 
 /// Number of an object in [`Objects`]; stable for as long as the object is loaded.
@@ -52,6 +53,11 @@ pub struct Object<'m> {
     pub loader: Option<ObjectId>,
     /// Its direct dependencies, in `DT_NEEDED` order.
     pub needed: Vec<ObjectId>,
+    /// Whether `needed` is filled in.
+    pub is_graphed: bool,
+    /// `DT_RPATH` and `DT_RUNPATH`, taken apart when a search first asked for them.
+    pub rpath: Option<PathList>,
+    pub runpath: Option<PathList>,
 }
 
 impl<'m> Object<'m> {
@@ -79,6 +85,9 @@ impl<'m> Object<'m> {
             versions,
             loader: None,
             needed: Vec::new(),
+            is_graphed: false,
+            rpath: None,
+            runpath: None,
         })
     }
 

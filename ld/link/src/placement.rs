@@ -18,6 +18,7 @@ const ADDRESS_LIMIT: u64 = 1 << 47;
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
+const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
 const PT_PHDR: u32 = 6;
 const PT_TLS: u32 = 7;
@@ -114,6 +115,8 @@ pub struct Placement {
     pub dynamic: Option<Extent>,
     /// The dynamic section lies in memory that may be written (it is relocated in place).
     pub dynamic_writable: bool,
+    /// `PT_INTERP`: the name of the program's interpreter.
+    pub interpreter: Option<Extent>,
     pub tls: Option<TlsSegment>,
     /// `PT_GNU_RELRO`.
     pub relro: Option<Extent>,
@@ -153,6 +156,7 @@ impl Placement {
                     placement.dynamic = Some(extent);
                     placement.dynamic_writable = program_header.p_flags & PF_W != 0;
                 }
+                PT_INTERP => placement.interpreter = Some(extent),
                 PT_PHDR => placement.headers = Some(extent.at),
                 PT_TLS if program_header.p_memsz != 0 => {
                     placement.tls = Some(TlsSegment {

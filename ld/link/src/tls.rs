@@ -140,7 +140,7 @@ pub enum Demand {
 }
 
 /// The static TLS block that every thread has, and what is left of its surplus.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticBlock {
     used: u64,
     top: u64,

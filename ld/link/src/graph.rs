@@ -1,0 +1,243 @@
+//! The graph of a process: loading an object loads what it needs, breadth first, each file once.
+//!
+//! Rules of *glibc elf/dl-load.c, _dl_map_object* (which object a name means) and *elf/dl-deps.c, _dl_map_object_deps*
+//! (in which order dependencies are met).
+
+use alloc::vec::Vec;
+
+use folio_elf::dynamic::{DF_1_NODEFLIB, DF_1_PIE};
+use folio_elf::{HeaderError, Image};
+
+use crate::errno::Errno;
+use crate::error::{Error, Problem};
+use crate::object::{Identity, Kind, Object, ObjectId, Objects};
+use crate::placement::{Placement, PlacementError};
+use crate::search::{self, Files, Observe, Owner, Reference, Requester, Search, SearchError};
+
+/// What opens, identifies and maps files.
+pub trait Source<'m>: Files<Error = Problem> {
+    /// Which file it is.
+    fn identity(&self, file: &Self::File) -> Identity;
+    /// Maps the file's segments from the descriptor that it was opened with.
+    fn map(&mut self, file: Self::File) -> Result<(Placement, Image<'m>), Problem>;
+    /// The directory that `$ORIGIN` means for an object at `path`: absolute (*glibc elf/dl-object.c, _dl_new_object*).
+    fn origin(&mut self, path: &[u8]) -> Vec<u8>;
+}
+
+/// The loading of objects into one namespace.
+pub struct Loader<'l, 'm, S, O> {
+    pub objects: &'l mut Objects<'m>,
+    /// The namespace's objects, in load order.
+    pub members: &'l mut Vec<ObjectId>,
+    pub search: &'l mut Search<'m>,
+    pub source: &'l mut S,
+    pub observe: &'l mut O,
+    pub executable: ObjectId,
+    /// The dynamic linker itself: a request for its file means the one that runs.
+    pub interpreter: Option<ObjectId>,
+    /// The executable's name in messages.
+    pub program: &'l [u8],
+}
+
+impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
+    /// The object that `name` means to `requester`: one that is loaded, or a file that is found and mapped now.
+    ///
+    /// `None` as requester is the user, by LD_PRELOAD or dlopen of the main program.
+    pub fn load(&mut self, name: &[u8], requester: Option<ObjectId>, reference: Reference) -> Result<ObjectId, Error> {
+        if let Some(known) = self.known(name) {
+            self.objects[known].add_name(name);
+            return Ok(known);
+        }
+        let found = self
+            .find(name, requester, reference)
+            .map_err(|error| describe(name, error))?;
+        let identity = self.source.identity(&found.file);
+        if let Some(known) = self.with_identity(identity) {
+            self.objects[known].add_name(name);
+            return Ok(known);
+        }
+        let fail = |problem| Error::new(&found.path, problem);
+        let (placement, image) = self.source.map(found.file).map_err(fail)?;
+        let mut object = Object::decode(Kind::Library, &found.path, placement, image).map_err(fail)?;
+        if object.flags_1() & DF_1_PIE != 0 {
+            return Err(fail(Problem::PieNotLibrary));
+        }
+        object.identity = Some(identity);
+        object.loader = requester;
+        object.origin = self.source.origin(&found.path);
+        object.add_name(name);
+        let id = self.objects.insert(object);
+        self.members.push(id);
+        Ok(id)
+    }
+
+    /// The loaded object that `name` means to `requester`; nothing is loaded (`RTLD_NOLOAD`).
+    pub fn loaded(&mut self, name: &[u8], requester: Option<ObjectId>) -> Result<Option<ObjectId>, Error> {
+        if let Some(known) = self.known(name) {
+            return Ok(Some(known));
+        }
+        let found = match self.find(name, requester, Reference::Opened) {
+            Ok(found) => found,
+            Err(SearchError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(describe(name, error)),
+        };
+        let identity = self.source.identity(&found.file);
+        Ok(self.with_identity(identity))
+    }
+
+    fn with_identity(&self, identity: Identity) -> Option<ObjectId> {
+        self.members.iter().copied().find(|&member| self.objects[member].identity == Some(identity))
+    }
+
+    /// A member of the namespace that answers to `name`.
+    pub fn known(&self, name: &[u8]) -> Option<ObjectId> {
+        let by_name = |id: &ObjectId| self.objects[*id].answers_to(name);
+        if let Some(id) = self.members.iter().copied().find(by_name) {
+            return Some(id);
+        }
+        // Whatever the directory: there is one dynamic linker in a process.
+        let interpreter = self.interpreter?;
+        let file = name.rsplit(|&byte| byte == b'/').next()?;
+        (self.objects[interpreter].soname() == Some(file)).then_some(interpreter)
+    }
+
+    fn find(
+        &mut self,
+        name: &[u8],
+        requester: Option<ObjectId>,
+        reference: Reference,
+    ) -> Result<search::Found<S::File>, SearchError<Problem>> {
+        let from = requester.unwrap_or(self.executable);
+        self.decompose_paths(from);
+        let objects = &*self.objects;
+        let mut rpaths = Vec::new();
+        let mut link = Some(from);
+        let mut passed_executable = false;
+        while let Some(id) = link {
+            passed_executable |= id == self.executable;
+            rpaths.extend(objects[id].rpath.as_ref());
+            link = objects[id].loader;
+        }
+        if !passed_executable {
+            rpaths.extend(objects[self.executable].rpath.as_ref());
+        }
+        let object = &objects[from];
+        let requester = Requester {
+            owner: owner(object),
+            runpath: object.runpath.as_ref(),
+            rpaths: &rpaths,
+            no_default_libraries: object.flags_1() & DF_1_NODEFLIB != 0,
+        };
+        self.search.find(self.source, self.observe, &requester, reference, name)
+    }
+
+    /// Takes apart the search paths that a search for `from` may use.
+    fn decompose_paths(&mut self, from: ObjectId) {
+        let mut link = Some(from);
+        let mut passed_executable = false;
+        while let Some(id) = link {
+            passed_executable |= id == self.executable;
+            link = self.objects[id].loader;
+            self.decompose_paths_of(id);
+        }
+        if !passed_executable {
+            self.decompose_paths_of(self.executable);
+        }
+    }
+
+    fn decompose_paths_of(&mut self, id: ObjectId) {
+        let object = &self.objects[id];
+        if object.rpath.is_some() || object.runpath.is_some() {
+            return;
+        }
+        let Some(dynamic) = &object.dynamic else { return };
+        let owner = owner(object);
+        let rpath = dynamic.rpath.map(|list| self.search.decompose(list, &owner));
+        let runpath = dynamic.runpath.map(|list| self.search.decompose(list, &owner));
+        let object = &mut self.objects[id];
+        object.rpath = rpath;
+        object.runpath = runpath;
+    }
+
+    /// Loads everything that `roots` need. The result starts with `roots` and lists each object once, breadth first; what
+    /// cannot be loaded is reported and left out.
+    pub fn closure(&mut self, roots: &[ObjectId], report: &mut impl FnMut(Error)) -> Vec<ObjectId> {
+        let mut closure: Vec<ObjectId> = Vec::with_capacity(roots.len() * 2);
+        for &root in roots {
+            if !closure.contains(&root) {
+                closure.push(root);
+            }
+        }
+        let mut next = 0;
+        while next < closure.len() {
+            let id = closure[next];
+            next += 1;
+            if !self.objects[id].is_graphed {
+                self.load_needed(id, report);
+            }
+            for &needed in &self.objects[id].needed {
+                if !closure.contains(&needed) {
+                    closure.push(needed);
+                }
+            }
+        }
+        closure
+    }
+
+    /// Loads the direct dependencies of one object.
+    fn load_needed(&mut self, id: ObjectId, report: &mut impl FnMut(Error)) {
+        self.objects[id].is_graphed = true;
+        let Some(dynamic) = self.objects[id].dynamic else { return };
+        // Objects that the interpreter or the kernel brings need nobody.
+        if self.objects[id].kind == Kind::Interpreter || self.objects[id].kind == Kind::Vdso {
+            return;
+        }
+        for name in dynamic.needed() {
+            let Some(name) = name else {
+                report(Error::new(
+                    self.objects[id].display_name(self.program),
+                    Problem::StringTable,
+                ));
+                continue;
+            };
+            match self.load(name, Some(id), Reference::Needed) {
+                Ok(needed) => {
+                    if !self.objects[id].needed.contains(&needed) {
+                        self.objects[id].needed.push(needed);
+                    }
+                }
+                Err(error) => {
+                    let requester = self.objects[id].display_name(self.program);
+                    report(error.required_by(requester));
+                }
+            }
+        }
+    }
+}
+
+fn owner<'o>(object: &'o Object) -> Owner<'o> {
+    Owner {
+        name: &object.path,
+        origin: (!object.origin.is_empty()).then_some(&object.origin),
+        is_executable: object.kind == Kind::Executable,
+    }
+}
+
+fn describe(name: &[u8], error: SearchError<Problem>) -> Error {
+    match error {
+        SearchError::NotFound { errno } => Error::new(name, Problem::Open(Errno(errno))),
+        SearchError::OtherClass => Error::new(name, Problem::Header(HeaderError::OtherClass)),
+        SearchError::TokenInSecureProgram => Error::new(name, Problem::TokenInSecureProgram),
+        SearchError::EmptySubstitution => Error::new(name, Problem::EmptySubstitution),
+        SearchError::Unusable { path, error } => Error::new(&path, error),
+    }
+}
+
+/// An `ET_EXEC` cannot be a library: it would have to be at its own addresses.
+pub fn require_library(placement: &Placement) -> Result<(), Problem> {
+    if placement.position_independent {
+        Ok(())
+    } else {
+        Err(Problem::Placement(PlacementError::Executable))
+    }
+}

@@ -1,0 +1,162 @@
+//! What relocation asks of the running process: IFUNC resolvers, TLS, and stubs for functions that are missing.
+//!
+//! # Safety
+//! Calls code of the objects being linked, as the psABI says it is to be called.
+#![allow(unsafe_code)]
+
+use alloc::boxed::Box;
+use core::sync::atomic::Ordering;
+
+use folio_elf::symbol::STT_GNU_IFUNC;
+use folio_elf::Addr;
+use folio_link::error::{Error, Lossy};
+use folio_link::object::ObjectId;
+use folio_link::relocate::{self, Process as Questions};
+use folio_link::resolve::{Class, Definition};
+use folio_link::tls::{Demand, Module};
+use folio_link::Problem;
+use folio_runtime::missing_function::stub_address;
+use folio_runtime::tls::{
+    TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak,
+};
+
+use crate::process::{Process, function};
+use crate::report;
+use crate::scope;
+use crate::tls::{self, DYNAMIC, UNDECIDED};
+
+/// Calls the resolver of an IFUNC (psABI, *R_X86_64_IRELATIVE*: no arguments).
+pub fn call_resolver(resolver: Addr) -> Addr {
+    // SAFETY: a symbol of type STT_GNU_IFUNC, or a relocation, says that this is a resolver; it lies in a relocated object.
+    Addr(unsafe { function::<unsafe extern "C" fn() -> u64>(resolver)() })
+}
+
+/// The answers for one pass of relocations.
+pub struct Binding<'p> {
+    pub process: &'p Process,
+    /// Missing functions are errors now: `LD_BIND_NOW`, `DF_BIND_NOW` or `RTLD_NOW`.
+    pub now: bool,
+    /// Threads may be running: a static TLS block that is given out now has to be initialised in all of them.
+    pub running: bool,
+}
+
+impl Binding<'_> {
+    /// Takes room in the static TLS block for a module that was loaded after the start.
+    fn take_static_tls(&self, id: ObjectId) -> Result<u64, Problem> {
+        let process = self.process;
+        // SAFETY: the load lock is held during relocation.
+        let (state, object) = unsafe { (process.state(id), &process.objects.get()[id]) };
+        let segment = object.placement.tls.as_ref().ok_or(Problem::StaticTls)?;
+        let module = Module { size: segment.size, align: segment.align, vaddr: segment.image.0 };
+        // SAFETY: as above; nobody else borrows the block.
+        let taken = unsafe { process.tls.get_mut() }.take(&module, Demand::Required).ok_or(Problem::StaticTls)?;
+        let field = tls::offset_of(process.layout, state.map);
+        // Once a thread has a dynamic block of this module it is too late.
+        field
+            .compare_exchange(UNDECIDED, taken as usize, Ordering::AcqRel, Ordering::Acquire)
+            .map_err(|_| Problem::StaticTls)?;
+        Ok(taken)
+    }
+}
+
+impl Questions for Binding<'_> {
+    fn call_resolver(&mut self, resolver: Addr) -> Addr {
+        call_resolver(resolver)
+    }
+
+    fn tls_module(&self, object: ObjectId) -> u64 {
+        // SAFETY: the load lock is held during relocation.
+        let state = unsafe { self.process.state(object) };
+        state.map.record().get(self.process.layout.link_map.tls_modid)
+    }
+
+    fn tls_offset(&mut self, object: ObjectId) -> Result<u64, Problem> {
+        // SAFETY: the load lock is held during relocation.
+        let state = unsafe { self.process.state(object) };
+        match tls::offset_of(self.process.layout, state.map).load(Ordering::Acquire) {
+            UNDECIDED => self.take_static_tls(object),
+            DYNAMIC => Err(Problem::StaticTls),
+            offset => Ok(offset as u64),
+        }
+    }
+
+    fn tls_descriptor(&mut self, object: Option<ObjectId>, offset: u64) -> Result<[u64; 2], Problem> {
+        let entry = |entry: unsafe extern "C" fn()| entry as usize as u64;
+        let Some(object) = object else { return Ok([entry(tlsdesc_undefined_weak), offset]) };
+        // SAFETY: the load lock is held during relocation.
+        let state = unsafe { self.process.state(object) };
+        let layout = self.process.layout;
+        let below = tls::offset_of(layout, state.map).load(Ordering::Acquire);
+        if below != UNDECIDED && below != DYNAMIC {
+            return Ok([entry(tlsdesc_static), offset.wrapping_sub(below as u64)]);
+        }
+        let argument = Box::leak(Box::new(TlsDescriptorArgument {
+            generation: tls::FOLIO_TLS_GENERATION.load(Ordering::Relaxed) + 1,
+            index: TlsIndex { module: state.map.record().get(layout.link_map.tls_modid), offset: offset as usize },
+        }));
+        Ok([entry(tlsdesc_dynamic), (&raw const *argument).expose_provenance() as u64])
+    }
+
+    fn missing_function(&mut self, requester: ObjectId, symbol: u32) -> Option<Addr> {
+        if self.now {
+            return None;
+        }
+        // SAFETY: the load lock is held during relocation.
+        let missing = unsafe { self.process.missing.get_mut() };
+        let stub = stub_address(missing.len())?;
+        missing.push((requester, symbol));
+        Some(Addr(stub as u64))
+    }
+
+    fn bound(&mut self, requester: ObjectId, definition: &Definition) {
+        if !self.running {
+            return;
+        }
+        let provider = definition.object.0 as usize;
+        // SAFETY: the load lock is held during relocation.
+        let state = unsafe { self.process.state_mut(requester) };
+        if !state.closure.objects.contains(&definition.object) && !state.bound.contains(&provider) {
+            state.bound.push(provider);
+        }
+    }
+
+    fn copy_sizes_differ(&mut self, requester: ObjectId, name: &[u8]) {
+        // SAFETY: the load lock is held during relocation.
+        let object = unsafe { &self.process.objects.get()[requester] };
+        let program = self.process.program;
+        report::line(format_args!(
+            "{}: Symbol `{}' has different size in shared object, consider re-linking",
+            Lossy(object.display_name(program)),
+            Lossy(name)
+        ));
+    }
+}
+
+/// What the stub of a missing function calls: looks it up again, and ends the process if it is still missing.
+#[unsafe(no_mangle)]
+extern "C" fn folio_missing_function(index: usize) -> *const u8 {
+    let process = Process::get();
+    let lock = process.lock();
+    // SAFETY: the load lock is held.
+    let (objects, missing, uniques) =
+        unsafe { (process.objects.get(), process.missing.get(), process.uniques.get_mut()) };
+    let (requester, symbol_index) = missing[index];
+    let object = &objects[requester];
+    let symbols = object.symbols.as_ref().expect("a symbol was missing in it");
+    let symbol = symbols.get(symbol_index).expect("the relocation was checked");
+    let own = Definition { object: requester, index: symbol_index, symbol };
+    // SAFETY: the load lock is held.
+    let found = unsafe { scope::with_scopes(process, requester, |scopes| {
+        relocate::bind(objects, own, symbols, scopes, Class::Call, uniques)
+    }) };
+    let Some(definition) = found else {
+        let problem = relocate::undefined(object, symbols, symbol_index, &symbol);
+        let error = Error::new(object.display_name(process.program), problem);
+        report::fatal(process.program, "symbol lookup error", &error);
+    };
+    let address = relocate::address_of(objects, &definition);
+    drop(lock);
+    let target =
+        if definition.symbol.kind() == STT_GNU_IFUNC { call_resolver(address) } else { address };
+    core::ptr::with_exposed_provenance(target.0 as usize)
+}

@@ -1,0 +1,62 @@
+//! What debuggers see: `_r_debug`, `_dl_debug_state` and the `DT_DEBUG` entry (link.h; *glibc elf/dl-debug.c*).
+//!
+//! A debugger sets a breakpoint on [`_dl_debug_state`], which is called after each change of the list of objects, and finds
+//! the list through the executable's `DT_DEBUG`.
+#![allow(unsafe_code)]
+
+use folio_elf::Vaddr;
+use folio_link::object::Objects;
+
+use crate::globals::{_r_debug, Block};
+use crate::process::Process;
+use crate::record::Record;
+
+/// `r_state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Consistent = 0,
+    Add = 1,
+    Delete = 2,
+}
+
+/// Offsets in `struct r_debug`.
+const VERSION: u16 = 0;
+const MAP: u16 = 8;
+const BREAK: u16 = 16;
+const STATE: u16 = 24;
+const LOADER_BASE: u16 = 32;
+
+fn record() -> Record {
+    // SAFETY: a static block of that size, accessed by words only.
+    unsafe { Record::new(_r_debug.base(), Block::<64>::SIZE) }
+}
+
+/// The function that is called when the list has changed; it does nothing but be a place to stop at.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn _dl_debug_state() {
+    core::hint::black_box(());
+}
+
+/// Fills in `_r_debug` and points the executable's `DT_DEBUG` to it.
+pub fn introduce(process: &Process, objects: &Objects) {
+    let record = record();
+    // SAFETY: the state of the executable exists since the objects were published.
+    let first = unsafe { process.state(process.executable) }.map.address();
+    record.put(VERSION, 1u32);
+    record.put(MAP, first);
+    record.put(BREAK, _dl_debug_state as *const () as usize);
+    record.put(LOADER_BASE, objects[process.interpreter].image.bias().0);
+    let executable = &objects[process.executable];
+    let Some(dynamic) = &executable.dynamic else { return };
+    let (Some(index), Some(extent)) = (dynamic.debug, executable.placement.dynamic) else { return };
+    // In a read-only dynamic section there is no room for it; debuggers know other ways.
+    let value = Vaddr(extent.at.0.wrapping_add(16 * index as u64 + 8));
+    let _ = executable.image.store(value, record.address(0) as u64);
+}
+
+/// Tells a debugger what is about to happen to the list of objects, or that it is consistent again.
+pub fn announce(change: Change) {
+    record().put(STATE, change as u32);
+    _dl_debug_state();
+}

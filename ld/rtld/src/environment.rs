@@ -1,0 +1,93 @@
+//! The environment variables that Folio obeys (ld.so(8)), and those that a set-user-ID program must not see.
+
+use folio_runtime::stack::Stack;
+
+/// The settings of one start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Environment {
+    pub library_path: &'static [u8],
+    pub preload: &'static [u8],
+    /// `LD_BIND_NOW`, set and not empty.
+    pub bind_now: bool,
+    /// `LD_TRACE_LOADED_OBJECTS`: list the libraries instead of running the program (ldd(1)).
+    pub trace: bool,
+    /// `LD_WARN`: with `trace`, bind everything and warn of what is missing.
+    pub warn: bool,
+    pub tunables: Option<&'static [u8]>,
+    /// Some variable that stands for a tunable is set.
+    pub has_tunable_alias: bool,
+}
+
+/// Removed from the environment of a set-user-ID program (*glibc sysdeps/generic/unsecvars.h*).
+const UNSAFE: &[&str] = &[
+    "GCONV_PATH",
+    "GETCONF_DIR",
+    "GLIBC_TUNABLES",
+    "HOSTALIASES",
+    "LD_AUDIT",
+    "LD_BIND_NOT",
+    "LD_BIND_NOW",
+    "LD_DEBUG",
+    "LD_DEBUG_OUTPUT",
+    "LD_DYNAMIC_WEAK",
+    "LD_HWCAP_MASK",
+    "LD_LIBRARY_PATH",
+    "LD_ORIGIN_PATH",
+    "LD_PREFER_MAP_32BIT_EXEC",
+    "LD_PRELOAD",
+    "LD_PROFILE",
+    "LD_PROFILE_OUTPUT",
+    "LD_SHOW_AUXV",
+    "LD_VERBOSE",
+    "LD_WARN",
+    "LOCALDOMAIN",
+    "LOCPATH",
+    "MALLOC_ARENA_MAX",
+    "MALLOC_ARENA_TEST",
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_PERTURB_",
+    "MALLOC_TOP_PAD_",
+    "MALLOC_TRACE",
+    "MALLOC_TRIM_THRESHOLD_",
+    "NIS_PATH",
+    "NLSPATH",
+    "RESOLV_HOST_CONF",
+    "RES_OPTIONS",
+    "TMPDIR",
+    "TZDIR",
+];
+
+impl Environment {
+    /// Reads the variables; in a secure start those that are unsafe are removed, and count for nothing.
+    pub fn read(stack: &mut Stack, secure: bool) -> Environment {
+        if secure {
+            stack.retain_environment(|variable| {
+                let name = variable.to_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
+                !UNSAFE.iter().any(|forbidden| forbidden.as_bytes() == name)
+            });
+        }
+        let mut environment = Environment::default();
+        for variable in stack.environment() {
+            let variable = variable.to_bytes();
+            // Nothing that Folio reads begins otherwise: most variables are passed over by one look.
+            if !matches!(variable.first(), Some(b'L' | b'G' | b'M')) {
+                continue;
+            }
+            let Some(equals) = variable.iter().position(|&byte| byte == b'=') else { continue };
+            let (name, value) = (&variable[..equals], &variable[equals + 1..]);
+            match name {
+                b"LD_LIBRARY_PATH" if !secure => environment.library_path = value,
+                b"LD_PRELOAD" if !secure => environment.preload = value,
+                b"LD_BIND_NOW" => environment.bind_now = !value.is_empty(),
+                b"LD_TRACE_LOADED_OBJECTS" => environment.trace = !value.is_empty(),
+                b"LD_WARN" => environment.warn = !value.is_empty(),
+                b"GLIBC_TUNABLES" => environment.tunables = Some(value),
+                b"LD_HWCAP_MASK" | b"LD_PREFER_MAP_32BIT_EXEC" => environment.has_tunable_alias = true,
+                name if name.starts_with(b"MALLOC_") => environment.has_tunable_alias = true,
+                _ => {}
+            }
+        }
+        environment
+    }
+}

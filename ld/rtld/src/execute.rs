@@ -1,0 +1,154 @@
+//! Execute: relocate, protect and give thread-local storage, as the plan says, for the objects of a start or an opening.
+#![allow(unsafe_code)]
+
+use core::ptr::with_exposed_provenance;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use folio_elf::dynamic::DF_TEXTREL;
+use folio_link::error::{Error, Lossy, Problem};
+use folio_link::object::ObjectId;
+use folio_link::placement::{LoadSegment, PF_R, PF_W};
+use folio_link::{Errno, relocate as pass};
+use folio_runtime::syscall;
+
+use crate::binding::Binding;
+use crate::map;
+use crate::process::Process;
+use crate::publish;
+use crate::report;
+use crate::scope;
+use crate::tls::{self, DYNAMIC, UNDECIDED};
+
+/// Relocates the objects of a sorted list that are not yet relocated, dependencies first, and protects each one's RELRO.
+pub fn relocate(process: &Process, sorted: &[usize], now: bool, running: bool, report: &mut impl FnMut(Error)) {
+    for &index in sorted.iter().rev() {
+        let id = ObjectId(index as u32);
+        // SAFETY: the load lock is held, or there is one thread.
+        let state = unsafe { process.state_mut(id) };
+        if core::mem::replace(&mut state.relocated, true) {
+            continue;
+        }
+        if let Err(error) = relocate_one(process, id, now, running, report) {
+            report(error);
+        }
+        // SAFETY: as above.
+        let map = unsafe { process.state(id) }.map;
+        map.set_flag(process.layout, process.layout.link_map.bits.relocated, true);
+    }
+}
+
+fn relocate_one(
+    process: &Process,
+    id: ObjectId,
+    now: bool,
+    running: bool,
+    report: &mut impl FnMut(Error),
+) -> Result<(), Error> {
+    // SAFETY: the load lock is held. Resolvers that run meanwhile may look symbols up, and change nothing.
+    let objects = unsafe { process.objects.get() };
+    let object = &objects[id];
+    let Some(dynamic) = &object.dynamic else { return Ok(()) };
+    let fail = |errno| Error::new(object.display_name(process.program), Problem::Protect(errno));
+    let text_relocations = dynamic.flags & DF_TEXTREL != 0;
+    if text_relocations {
+        report::line(format_args!(
+            "{}: warning: {} has text relocations (DT_TEXTREL): its code is private to each process",
+            Lossy(process.program),
+            Lossy(object.display_name(process.program)),
+        ));
+        open_text(process, id, true).map_err(fail)?;
+    }
+    let mut binding = Binding { process, now: now || dynamic.binds_now(), running };
+    // SAFETY: as above; only relocation looks at unique names now.
+    let uniques = unsafe { process.uniques.get_mut() };
+    // SAFETY: the load lock is held, and relocation changes no scope.
+    unsafe {
+        scope::with_scopes(process, id, |scopes| {
+            pass::relocate(objects, id, scopes, uniques, &mut binding, process.program, report);
+        });
+    }
+    publish::adjust_dynamic(object);
+    if text_relocations {
+        open_text(process, id, false).map_err(fail)?;
+    }
+    if let Some((start, end)) = object.placement.relro_pages() {
+        map::protect(object.image.bias(), start, end, PF_R).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// Makes the pages of an object that are not writable so for its text relocations, or gives them their permissions back.
+fn open_text(process: &Process, id: ObjectId, open: bool) -> Result<(), Errno> {
+    // SAFETY: the load lock is held; the caller's borrow of the object is not used while its image changes.
+    let object = unsafe { &mut process.objects.get_mut()[id] };
+    let bias = object.image.bias();
+    let text = |segment: &&LoadSegment| segment.flags & PF_W == 0 && segment.flags != 0;
+    for segment in object.placement.segments.iter().filter(text) {
+        let flags = if open { PF_R | PF_W } else { segment.flags };
+        map::protect(bias, segment.start, folio_elf::Vaddr(segment.pages_end().0), flags)?;
+    }
+    // SAFETY: the segments have just been given these permissions.
+    object.image = unsafe {
+        if open { map::writable_image(&object.image) } else { map::image_of(&object.placement, bias) }
+    };
+    Ok(())
+}
+
+/// Gives an object with TLS a module id.
+pub fn add_tls_module(process: &Process, id: ObjectId) -> Result<(), Error> {
+    // SAFETY: the load lock is held, or there is one thread.
+    let (object, state) = unsafe { (&process.objects.get()[id], process.state(id)) };
+    if object.placement.tls.is_some() && tls::add_module(process.layout, state.map).is_none() {
+        return Err(Error::new(object.display_name(process.program), Problem::NoMemory));
+    }
+    Ok(())
+}
+
+/// Copies the TLS image of an object that was given a static block just now into every thread.
+pub fn initialise_static_tls(process: &Process, id: ObjectId) {
+    let layout = process.layout;
+    // SAFETY: the load lock is held.
+    let map = unsafe { process.state(id) }.map;
+    let module: usize = map.record().get(layout.link_map.tls_modid);
+    let offset = tls::offset_of(layout, map).load(Ordering::Acquire);
+    if module == 0 || offset == UNDECIDED || offset == DYNAMIC {
+        return;
+    }
+    let global = process.global_record;
+    let word: *mut u32 = core::ptr::with_exposed_provenance_mut(global.address(layout.global.stack_cache_lock));
+    // SAFETY: libc's low-level lock, one word that is accessed atomically.
+    let lock = StackLock::take(unsafe { AtomicU32::from_ptr(word) });
+    for list in [layout.global.stack_used, layout.global.stack_user] {
+        let head = global.address(list);
+        let mut element: usize = global.get(list);
+        while element != head {
+            tls::initialise_in_thread(layout, element - usize::from(layout.pthread.list), map);
+            let next: *const usize = with_exposed_provenance(element);
+            // SAFETY: elements of libc's list of threads, which does not change under its lock.
+            element = unsafe { next.read() };
+        }
+    }
+    drop(lock);
+}
+
+/// libc's `_dl_stack_cache_lock`, held (*glibc sysdeps/nptl/lowlevellock.h*: 0 free, 1 taken, 2 taken and waited for).
+struct StackLock<'l>(&'l AtomicU32);
+
+impl<'l> StackLock<'l> {
+    fn take(word: &'l AtomicU32) -> StackLock<'l> {
+        if word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            while word.swap(2, Ordering::Acquire) != 0 {
+                let _ = syscall::futex_wait(word, 2);
+            }
+        }
+        StackLock(word)
+    }
+}
+
+impl Drop for StackLock<'_> {
+    fn drop(&mut self) {
+        if self.0.swap(0, Ordering::Release) == 2 {
+            let _ = syscall::futex_wake(self.0, 1);
+        }
+    }
+}

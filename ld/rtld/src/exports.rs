@@ -1,0 +1,127 @@
+//! The rest of the loader's ABI: functions that libc and its family import by name (`linker-scripts/exports.map`).
+#![allow(unsafe_code)]
+
+use alloc::boxed::Box;
+use core::ffi::{c_char, c_int};
+use core::ptr::{null, with_exposed_provenance_mut};
+
+use folio_glibc::layout::TunableKind;
+use folio_glibc::tunables::Value;
+use folio_runtime::output::Output;
+use folio_runtime::syscall::exit_group;
+use rustix::mm::{MprotectFlags, mprotect};
+
+use folio_link::error::{Error, Problem};
+
+use crate::exception::raise;
+use crate::process::{Process, string};
+use crate::report::FAILURE;
+
+/// Empty: the version node that it is in must exist.
+#[unsafe(no_mangle)]
+pub extern "C" fn __rtld_version_placeholder() {}
+
+/// A tunable's value as libc receives it. From 2.39 on a string is passed by the address of its start and length.
+#[repr(C)]
+union TunableValue {
+    number: u64,
+    text: *const u8,
+    sized_text: *const (*const u8, usize),
+}
+
+type Callback = unsafe extern "C" fn(*mut TunableValue);
+
+/// `__tunable_get_val`: stores the value of a tunable by the width of its type, and calls `callback` if the user set it.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __tunable_get_val(id: c_int, result: *mut u8, callback: Option<Callback>) {
+    let process = Process::get();
+    // SAFETY: tunables do not change after the start.
+    let tunables = unsafe { process.tunables.get() };
+    let found = usize::try_from(id).ok().and_then(|id| Some((tunables.tunable(id)?, tunables.by_id(id)?)));
+    let Some((tunable, value)) = found else {
+        panic!("libc asked for tunable {id}, which its layout table does not have");
+    };
+    let mut out = match value {
+        Value::Number(number) => TunableValue { number },
+        Value::String(None) => TunableValue { text: null() },
+        // Strings lie in the environment, which has NULs where they end.
+        Value::String(Some(text)) if process.layout.behaviour.tunable_strings_have_length => {
+            TunableValue { sized_text: Box::leak(Box::new((text.as_ptr(), text.len()))) }
+        }
+        Value::String(Some(text)) => TunableValue { text: text.as_ptr() },
+    };
+    let width = if tunable.kind == TunableKind::Int32 { 4 } else { 8 };
+    // SAFETY: libc passes a variable of the tunable's type.
+    unsafe { core::ptr::copy_nonoverlapping((&raw const out).cast(), result, width) };
+    if let (Some(callback), true) = (callback, tunables.is_set(id as usize)) {
+        // SAFETY: libc's own function, which takes the value.
+        unsafe { callback(&raw mut out) };
+    }
+}
+
+/// `__tunable_is_initialized` (2.39 and later): whether the user set a tunable.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __tunable_is_initialized(id: c_int) -> bool {
+    // SAFETY: tunables do not change after the start.
+    let tunables = unsafe { Process::get().tunables.get() };
+    usize::try_from(id).is_ok_and(|id| tunables.is_set(id))
+}
+
+/// `_dl_x86_get_cpu_features`: what libraries that were built against old versions ask.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _dl_x86_get_cpu_features(_leaves: u32) -> *const u8 {
+    let process = Process::get();
+    with_exposed_provenance_mut(process.ro.address(process.layout.global_ro.cpu_features))
+}
+
+/// `__nptl_change_stack_perm` (up to 2.40): makes a thread's stack executable.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __nptl_change_stack_perm(thread: *mut u8) -> c_int {
+    let p = &Process::get().layout.pthread;
+    let field = |offset: u16| {
+        let at: *const usize = thread.wrapping_add(usize::from(offset)).cast();
+        // SAFETY: libc passes a thread's control block.
+        unsafe { at.read() }
+    };
+    let guard = field(p.guardsize);
+    let (start, size) = (field(p.stackblock) + guard, field(p.stackblock_size) - guard);
+    let all = MprotectFlags::READ | MprotectFlags::WRITE | MprotectFlags::EXEC;
+    // SAFETY: the stack of a thread that is being created; nothing is taken away.
+    match unsafe { mprotect(with_exposed_provenance_mut(start), size, all) } {
+        Ok(()) => 0,
+        Err(errno) => errno.raw_os_error(),
+    }
+}
+
+/// `_dl_rtld_di_serinfo` (dlinfo(3), `RTLD_DI_SERINFO`): raises, because Folio does not tell its search path yet.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _dl_rtld_di_serinfo(_map: *mut u8, _result: *mut u8, _counting: bool) -> c_int {
+    raise(Error::new(b"", Problem::SearchPathUnknown), b"")
+}
+
+/// `_dl_fatal_printf` (up to 2.36): prints and ends the process. libc uses it for errors that nobody catches, with `%s`
+/// alone in its formats.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn _dl_fatal_printf(
+    format: *const c_char,
+    a: *const c_char,
+    b: *const c_char,
+    c: *const c_char,
+    d: *const c_char,
+    e: *const c_char,
+) -> ! {
+    // SAFETY: a C string.
+    let format = unsafe { string(format) };
+    let mut arguments = [a, b, c, d, e].into_iter();
+    let mut output = Output::stderr();
+    let mut rest = format;
+    while let Some(percent) = rest.windows(2).position(|pair| pair == b"%s") {
+        output.push(&rest[..percent]);
+        // SAFETY: the format promises a C string here.
+        output.push(arguments.next().map(|text| unsafe { string(text) }).unwrap_or_default());
+        rest = &rest[percent + 2..];
+    }
+    output.push(rest);
+    output.flush();
+    exit_group(FAILURE)
+}

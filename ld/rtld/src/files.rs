@@ -1,0 +1,182 @@
+//! Files on disk, as discovery asks for them: open, identify, read the header, map.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+
+use folio_elf::header::program_headers;
+use folio_elf::{FileHeader, HeaderError, Image};
+use folio_link::graph::{self, Source};
+use folio_link::object::{Identity, directory_of};
+use folio_link::placement::Placement;
+use folio_link::search::{Files, OpenError};
+use folio_link::{Errno, Problem};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, stat};
+use rustix::io::{pread, read};
+
+use crate::map;
+
+/// Where ldconfig(8) keeps what it found.
+const CACHE: &str = "/etc/ld.so.cache";
+
+/// Bytes read with the first read: the ELF header and, in nearly all files, the program headers.
+const FIRST_READ: usize = 832;
+
+/// An opened ELF file whose header was checked.
+pub struct OpenFile {
+    descriptor: OwnedFd,
+    status: Stat,
+    header: FileHeader,
+    start: [u8; FIRST_READ],
+    start_length: usize,
+}
+
+/// What has been read of the file system so far.
+#[derive(Debug, Default)]
+pub struct Disk {
+    cache: Option<Option<&'static [u8]>>,
+    /// The directory that the process started in, for relative `$ORIGIN`s.
+    current_directory: Option<Vec<u8>>,
+}
+
+impl Disk {
+    pub const fn new() -> Disk {
+        Disk { cache: None, current_directory: None }
+    }
+}
+
+/// The whole of a file in memory, shared with the page cache; `None` if it cannot be opened or is empty.
+pub fn contents(path: &str) -> Option<&'static [u8]> {
+    let descriptor = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let length = usize::try_from(fstat(&descriptor).ok()?.st_size).ok().filter(|&length| length > 0)?;
+    map::file_bytes(descriptor.as_fd(), length)
+}
+
+/// Opens and checks the ELF file at `path`.
+pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
+    let absent = |errno: rustix::io::Errno| OpenError::Absent(errno.raw_os_error());
+    let path = CString::new(path).map_err(|_| OpenError::Absent(Errno::ENOENT.0))?;
+    let descriptor = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(absent)?;
+    let unreadable =
+        |errno: rustix::io::Errno| OpenError::Failed(Problem::Read(Errno(errno.raw_os_error())));
+    let mut start = [0; FIRST_READ];
+    let mut start_length = 0;
+    while start_length < FileHeader::SIZE {
+        match read(&descriptor, &mut start[start_length..]).map_err(unreadable)? {
+            0 => break,
+            length => start_length += length,
+        }
+    }
+    let header = FileHeader::decode(&start[..start_length]).map_err(|error| match error {
+        HeaderError::OtherClass => OpenError::OtherClass,
+        HeaderError::OtherMachine => OpenError::OtherMachine,
+        error => OpenError::Failed(Problem::Header(error)),
+    })?;
+    let status = fstat(&descriptor)
+        .map_err(|errno| OpenError::Failed(Problem::Status(Errno(errno.raw_os_error()))))?;
+    Ok(OpenFile { descriptor, status, header, start, start_length })
+}
+
+impl OpenFile {
+    pub fn identity(&self) -> Identity {
+        Identity { device: self.status.st_dev, inode: self.status.st_ino }
+    }
+
+    /// Plans and makes the file's mappings.
+    pub fn map(self) -> Result<(Placement, Image<'static>), Problem> {
+        let placement = self.placement()?;
+        let image = map::map(&placement, self.descriptor.as_fd())?;
+        Ok((placement, image))
+    }
+
+    /// Reads the program headers, from the first read if they are in it.
+    pub fn placement(&self) -> Result<Placement, Problem> {
+        let size = self.header.phsize();
+        let in_start = usize::try_from(self.header.phoff)
+            .ok()
+            .and_then(|offset| self.start[..self.start_length].get(offset..offset.checked_add(size)?));
+        let mut later = Vec::new();
+        let headers = match in_start {
+            Some(headers) => headers,
+            None => {
+                later.resize(size, 0);
+                let length = pread(&self.descriptor, &mut later[..], self.header.phoff)
+                    .map_err(|errno| Problem::Read(Errno(errno.raw_os_error())))?;
+                if length != size {
+                    return Err(Problem::Read(Errno(0)));
+                }
+                &later
+            }
+        };
+        let file_size = u64::try_from(self.status.st_size).unwrap_or(0);
+        Placement::plan(&self.header, program_headers(headers), file_size).map_err(Problem::Placement)
+    }
+}
+
+impl Files for Disk {
+    type File = OpenFile;
+    type Error = Problem;
+
+    fn open(&mut self, path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
+        open(path)
+    }
+
+    fn is_directory(&mut self, path: &[u8]) -> bool {
+        const S_IFMT: u32 = 0o170_000;
+        const S_IFDIR: u32 = 0o040_000;
+        CString::new(path)
+            .ok()
+            .and_then(|path| stat(&path).ok())
+            .is_some_and(|status| status.st_mode & S_IFMT == S_IFDIR)
+    }
+
+    fn cache(&mut self) -> Option<&[u8]> {
+        *self.cache.get_or_insert_with(|| contents(CACHE))
+    }
+
+    fn is_set_user_id(&mut self, file: &OpenFile) -> bool {
+        const S_ISUID: u32 = 0o4000;
+        file.status.st_mode & S_ISUID != 0
+    }
+}
+
+impl Source<'static> for Disk {
+    fn identity(&self, file: &OpenFile) -> Identity {
+        file.identity()
+    }
+
+    fn map(&mut self, file: OpenFile) -> Result<(Placement, Image<'static>), Problem> {
+        let placement = file.placement()?;
+        graph::require_library(&placement)?;
+        let image = map::map(&placement, file.descriptor.as_fd())?;
+        Ok((placement, image))
+    }
+
+    fn origin(&mut self, path: &[u8]) -> Vec<u8> {
+        if path.starts_with(b"/") {
+            return directory_of(path).to_vec();
+        }
+        let current = self.current_directory.get_or_insert_with(|| {
+            rustix::process::getcwd(Vec::new()).map(CString::into_bytes).unwrap_or_default()
+        });
+        let mut origin = current.clone();
+        if path.contains(&b'/') {
+            origin.push(b'/');
+            origin.extend_from_slice(directory_of(path));
+        }
+        origin
+    }
+}
+
+/// The whole of a file that has no size of its own, such as those of proc(5).
+pub fn read_all(path: &core::ffi::CStr) -> Option<Vec<u8>> {
+    let descriptor = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match read(&descriptor, &mut buffer).ok()? {
+            0 => return Some(bytes),
+            length => bytes.extend_from_slice(&buffer[..length]),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Initialise and finalise: the constructors and destructors of objects, each once, in dependency order.
+//!
+//! gABI, *Initialization and Termination Functions*; arguments of initializers as *glibc elf/dl-init.c, call_init*. The
+//! executable's own are run by libc (`__libc_start_main`), and so is the registration of [`_dl_fini`].
+//!
+//! # Safety
+//! Calls functions that relocated objects name as theirs.
+#![allow(unsafe_code)]
+
+use alloc::vec::Vec;
+use core::ffi::c_char;
+
+use folio_elf::dynamic::{DF_1_INITFIRST, Extent};
+use folio_elf::{Addr, Vaddr};
+use folio_link::object::{Kind, Object, ObjectId};
+use folio_link::order;
+
+use crate::process::{Process, State, function};
+
+type Initializer = unsafe extern "C" fn(i32, *mut *mut c_char, *mut *mut c_char);
+type Finalizer = unsafe extern "C" fn();
+
+/// Who depends on whom, as the sort asks it.
+pub struct Edges<'p>(pub &'p [Option<State>]);
+
+impl order::Dependencies for Edges<'_> {
+    fn needed(&self, object: usize) -> &[usize] {
+        self.0[object].as_ref().map_or(&[], |state| if state.sorted.is_empty() { &state.needed } else { &state.sorted })
+    }
+
+    fn bound(&self, object: usize) -> &[usize] {
+        self.0[object].as_ref().map_or(&[], |state| &state.bound)
+    }
+}
+
+/// The functions that an array of the dynamic section names, as relocated.
+fn array(object: &Object, extent: Extent) -> Vec<Addr> {
+    (0..extent.size / 8)
+        .filter_map(|index| object.image.read::<u64>(Vaddr(extent.at.0.wrapping_add(8 * index))))
+        .map(Addr)
+        .filter(|&address| address.0 != 0 && address.0 != u64::MAX)
+        .collect()
+}
+
+fn call_initializers(process: &Process, functions: &[Addr]) {
+    let arguments = process.arguments;
+    for &address in functions {
+        // SAFETY: an initializer of an object that is relocated, and whose dependencies are initialised.
+        unsafe { function::<Initializer>(address)(arguments.argc, arguments.argv, arguments.envp) };
+    }
+}
+
+/// Runs the executable's `DT_PREINIT_ARRAY`.
+pub fn preinitialise(process: &Process) {
+    // SAFETY: one thread; the vector is complete before anything is called.
+    let object = unsafe { &process.objects.get()[process.executable] };
+    let functions = object.dynamic.as_ref().map(|dynamic| array(object, dynamic.preinit_array)).unwrap_or_default();
+    call_initializers(process, &functions);
+}
+
+/// Runs the initializers of a sorted list of objects that have not been run, dependencies first.
+pub fn initialise(process: &Process, sorted: &[usize]) {
+    // SAFETY: the load lock is held, or there is one thread.
+    let first = unsafe { process.objects.get() };
+    let init_first = sorted
+        .iter()
+        .copied()
+        .rev()
+        .find(|&index| first[ObjectId(index as u32)].flags_1() & DF_1_INITFIRST != 0);
+    for index in order::initialization(sorted, init_first) {
+        let id = ObjectId(index as u32);
+        let functions = {
+            // SAFETY: the load lock is held; borrows end before anything is called.
+            let (object, state) = unsafe { (&process.objects.get()[id], process.state_mut(id)) };
+            if state.initialised {
+                continue;
+            }
+            state.initialised = true;
+            state.map.set_flag(process.layout, process.layout.link_map.bits.init_called, true);
+            if object.kind != Kind::Library {
+                continue;
+            }
+            let Some(dynamic) = &object.dynamic else { continue };
+            let mut functions: Vec<Addr> = dynamic.init.map(|at| object.address(at)).into_iter().collect();
+            functions.extend(array(object, dynamic.init_array));
+            functions
+        };
+        call_initializers(process, &functions);
+    }
+}
+
+/// Runs an object's finalizers, the array backwards and then `DT_FINI`, if its initializers were run.
+pub fn finalise(process: &Process, id: ObjectId) {
+    let functions = {
+        // SAFETY: the load lock is held; borrows end before anything is called.
+        let (object, state) = unsafe { (&process.objects.get()[id], process.state_mut(id)) };
+        if !core::mem::take(&mut state.initialised) {
+            return;
+        }
+        state.map.set_flag(process.layout, process.layout.link_map.bits.init_called, false);
+        let Some(dynamic) = &object.dynamic else { return };
+        if !matches!(object.kind, Kind::Library | Kind::Executable) {
+            return;
+        }
+        let mut functions: Vec<Addr> = array(object, dynamic.fini_array);
+        functions.reverse();
+        functions.extend(dynamic.fini.map(|at| object.address(at)));
+        functions
+    };
+    for address in functions {
+        // SAFETY: a finalizer of an object that was initialised.
+        unsafe { function::<Finalizer>(address)() };
+    }
+}
+
+/// The exit routine that the program's start-up code registers with `atexit`: finalises all objects that are loaded.
+///
+/// The name is what debuggers show and people know (*glibc elf/dl-fini.c, _dl_fini*).
+#[unsafe(no_mangle)]
+pub extern "C" fn _dl_fini() {
+    let process = Process::get();
+    let sorted = {
+        let _lock = process.lock();
+        // SAFETY: the load lock is held.
+        let (members, states) = unsafe { (process.members.get(), process.states.get()) };
+        let list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
+        order::sort_for_finalization(&list, Some(process.executable.0 as usize), &Edges(states))
+    };
+    for index in sorted {
+        finalise(process, ObjectId(index as u32));
+    }
+}

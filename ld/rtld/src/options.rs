@@ -1,0 +1,104 @@
+//! The command line of a direct start: `ld-folio.so.1 [OPTION]... PROGRAM [ARGUMENT]...`, with glibc's options.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use folio_runtime::output::Output;
+use folio_runtime::stack::Stack;
+use folio_runtime::syscall::exit_group;
+
+use crate::report;
+
+/// What a direct start asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub task: Task,
+    pub library_path: Option<&'static [u8]>,
+    pub preload: Option<&'static [u8]>,
+    pub argv0: Option<&'static CStr>,
+    pub inhibit_cache: bool,
+    pub inhibit_rpath: Option<&'static [u8]>,
+    /// The program's file.
+    pub program: &'static CStr,
+    /// Words that were Folio's own, its name among them.
+    pub consumed: usize,
+}
+
+/// What to do with the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Task {
+    #[default]
+    Run,
+    List,
+    Verify,
+}
+
+const HELP: &str = "\
+Usage: ld-folio.so.1 [OPTION]... PROGRAM [ARGUMENT]...
+Start PROGRAM with its shared libraries, as its own interpreter would.
+
+  --list                list all libraries that PROGRAM would be started with
+  --verify              say by the exit status whether PROGRAM can be started: 0 yes,
+                        1 not an object with dynamic section, 2 it names no interpreter
+  --inhibit-cache       do not use /etc/ld.so.cache
+  --library-path PATH   use PATH in place of LD_LIBRARY_PATH
+  --inhibit-rpath LIST  ignore DT_RPATH and DT_RUNPATH of the objects in LIST
+  --preload LIST        load the objects in LIST first
+  --argv0 STRING        give PROGRAM this argv[0]
+  --help                print this and exit
+  --version             print the version and exit
+
+Examples:
+  ld-folio.so.1 /bin/ls -l
+  ld-folio.so.1 --list /bin/bash
+  ld-folio.so.1 --library-path /opt/lib --preload libmine.so /bin/true
+
+To start a program so by its name alone, set its interpreter:
+  patchelf --set-interpreter /lib64/ld-folio.so.1 ./program
+";
+
+impl Options {
+    /// Reads the command line; on a mistake, or when only asked something, ends the process.
+    pub fn read(stack: &Stack) -> Options {
+        let mut options = Options::default();
+        let mut words = stack.arguments().enumerate().skip(1);
+        let own_name = stack.arguments().next().unwrap_or(c"ld-folio.so.1").to_bytes();
+        while let Some((index, word)) = words.next() {
+            let mut value = || match words.next() {
+                Some((_, value)) => value,
+                None => report::refuse(
+                    own_name,
+                    &format_args!("missing value of option; try '--help'"),
+                ),
+            };
+            match word.to_bytes() {
+                b"--list" => options.task = Task::List,
+                b"--verify" => options.task = Task::Verify,
+                b"--inhibit-cache" => options.inhibit_cache = true,
+                b"--library-path" => options.library_path = Some(value().to_bytes()),
+                b"--inhibit-rpath" => options.inhibit_rpath = Some(value().to_bytes()),
+                b"--preload" => options.preload = Some(value().to_bytes()),
+                b"--argv0" => options.argv0 = Some(value()),
+                b"--help" => print(HELP),
+                b"--version" => print(concat!("ld-folio.so.1 (Folio) ", env!("CARGO_PKG_VERSION"), "\n")),
+                option if option.starts_with(b"-") => report::refuse(
+                    own_name,
+                    &format_args!("unrecognized option '{}'; try '--help'", folio_link::error::Lossy(option)),
+                ),
+                _ => {
+                    options.program = word;
+                    options.consumed = index;
+                    return options;
+                }
+            }
+        }
+        report::refuse(own_name, &"missing program name; try '--help'")
+    }
+}
+
+fn print(text: &str) -> ! {
+    let mut output = Output::stdout();
+    let _ = output.write_str(text);
+    output.flush();
+    exit_group(0)
+}

@@ -1,0 +1,271 @@
+//! Publish: what libc finds in `_rtld_global_ro`, `_rtld_global` and the link maps.
+//!
+//! All of it is written before libc's first instruction runs; link maps of objects that are opened later are added here too.
+#![allow(unsafe_code)]
+
+use alloc::vec::Vec;
+
+use folio_glibc::layout::Layout;
+use folio_link::object::{Object, ObjectId, Objects};
+use folio_link::resolve::{Class, Reference, Scope, find_in};
+use folio_link::version::Version;
+use folio_runtime::stack::Stack;
+use linux_raw_sys::auxvec::{AT_CLKTCK, AT_HWCAP2, AT_MINSIGSTKSZ, AT_PAGESZ};
+
+use crate::dlfcn;
+use crate::exception;
+use crate::find_object;
+use crate::globals::{_rtld_global, _rtld_global_ro};
+use crate::link_map::LinkMap;
+use crate::process::{Process, ScopeName, State};
+use crate::record::Record;
+use crate::tls;
+
+/// `AT_HWCAP3` and `AT_HWCAP4` (linux 6.9).
+const AT_HWCAP3: u32 = 29;
+const AT_HWCAP4: u32 = 30;
+
+/// The x87 control word that the kernel gives a process (psABI, *Process Initialization*), glibc `_FPU_DEFAULT`.
+const FPU_CONTROL: u16 = 0x37f;
+
+/// The alignment of stacks and the kind of a recursive mutex: `PTHREAD_MUTEX_RECURSIVE_NP`.
+const RECURSIVE: u32 = 1;
+/// Offset of `__kind` in `pthread_mutex_t`.
+const MUTEX_KIND: u16 = 16;
+
+const PF_W_R: u32 = 6;
+const PF_X: u32 = 1;
+const PROT_READ_WRITE: u32 = 3;
+const PROT_EXEC: u32 = 4;
+
+/// The memory of `_rtld_global_ro` and `_rtld_global`.
+pub fn records() -> (Record, Record) {
+    // SAFETY: static blocks of these sizes, accessed by words only.
+    unsafe {
+        (
+            Record::new(_rtld_global_ro.base(), 1024),
+            Record::new(_rtld_global.base(), 4608),
+        )
+    }
+}
+
+/// Fills in what follows from the kernel's auxiliary vector.
+pub fn kernel_facts(layout: &Layout, ro: Record, stack: &Stack) {
+    let r = &layout.global_ro;
+    let value = |kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0);
+    ro.put(r.pagesize, value(AT_PAGESZ));
+    ro.put(r.minsigstacksize, value(AT_MINSIGSTKSZ));
+    ro.put(r.clktck, value(AT_CLKTCK) as u32);
+    ro.put(r.fpu_control, FPU_CONTROL);
+    ro.put(r.hwcap2, value(AT_HWCAP2));
+    if let Some(hwcap3) = r.hwcap3 {
+        ro.put(hwcap3, value(AT_HWCAP3));
+    }
+    if let Some(hwcap4) = r.hwcap4 {
+        ro.put(hwcap4, value(AT_HWCAP4));
+    }
+    ro.put(r.auxv, stack.auxv().expose_provenance());
+}
+
+/// Fills in the functions that libc calls through `_rtld_global_ro`.
+pub fn functions(process: &Process) {
+    let (ro, r) = (process.ro, &process.layout.global_ro);
+    let libc_owns_exceptions = process.layout.behaviour.libc_owns_exceptions;
+    // SAFETY: written once, before there is a second thread.
+    let libcs = unsafe { process.libc.get() };
+    let catch_error = match libcs.catch_error {
+        Some(libcs) if libc_owns_exceptions => libcs.0 as usize,
+        _ => exception::catch_error as *const () as usize,
+    };
+    let functions = [
+        (r.debug_printf, dlfcn::debug_printf as *const () as usize),
+        (r.mcount, dlfcn::_dl_mcount as *const () as usize),
+        (r.lookup_symbol_x, dlfcn::lookup_symbol_x as *const () as usize),
+        (r.open, dlfcn::open as *const () as usize),
+        (r.close, dlfcn::close as *const () as usize),
+        (r.catch_error, catch_error),
+        (r.error_free, exception::error_free as *const () as usize),
+        (r.tls_get_addr_soft, tls::tls_get_addr_soft as *const () as usize),
+        (r.libc_freeres, dlfcn::libc_freeres as *const () as usize),
+        (r.find_object, find_object::find_object as *const () as usize),
+    ];
+    for (offset, function) in functions {
+        ro.put(offset, function);
+    }
+    if let Some(readonly_area) = r.readonly_area {
+        ro.put(readonly_area, find_object::readonly_area as *const () as usize);
+    }
+}
+
+/// Fills in the vDSO's functions, which libc calls instead of the kernel (vdso(7)).
+pub fn vdso(layout: &Layout, ro: Record, object: &Object, map: LinkMap) {
+    let r = &layout.global_ro;
+    ro.put(r.sysinfo_map, map.address());
+    ro.put(r.sysinfo_dso, object.address(object.placement.start()).0);
+    let version = Version { name: b"LINUX_2.6", hash: folio_elf::hash::sysv(b"LINUX_2.6"), exact: false };
+    let functions: [(Option<u16>, &[u8]); 6] = [
+        (Some(r.vdso_clock_gettime64), b"__vdso_clock_gettime"),
+        (Some(r.vdso_gettimeofday), b"__vdso_gettimeofday"),
+        (Some(r.vdso_time), b"__vdso_time"),
+        (Some(r.vdso_getcpu), b"__vdso_getcpu"),
+        (Some(r.vdso_clock_getres_time64), b"__vdso_clock_getres"),
+        (r.vdso_getrandom, b"__vdso_getrandom"),
+    ];
+    for (offset, name) in functions {
+        let reference = Reference::new(name, Some(&version), Class::Call);
+        if let (Some(offset), Some((_, symbol))) = (offset, find_in(object, &reference)) {
+            ro.put(offset, object.address(symbol.value()).0);
+        }
+    }
+}
+
+/// Fills in `_rtld_global` before there are objects: locks, counters, stack permissions.
+pub fn prepare_global(layout: &Layout, global: Record, executable_stack: bool) {
+    let g = &layout.global;
+    for lock in [g.load_lock, g.load_write_lock, g.load_tls_lock] {
+        global.put(lock + MUTEX_KIND, RECURSIVE);
+    }
+    global.put(g.nns, 1usize);
+    let flags = if layout.behaviour.stack_prot_flags {
+        PROT_READ_WRITE | if executable_stack { PROT_EXEC } else { 0 }
+    } else {
+        PF_W_R | if executable_stack { PF_X } else { 0 }
+    };
+    global.put(g.stack_flags, flags);
+    global.put(g.tls_dtv_slotinfo_list, tls::SLOTS.introduce());
+}
+
+/// Makes link maps and states for `ids`, in this order, and appends them to the namespace's list.
+pub fn add_objects(
+    layout: &Layout,
+    global: Record,
+    objects: &Objects,
+    states: &mut Vec<Option<State>>,
+    last: Option<LinkMap>,
+    ids: &[ObjectId],
+    at_start: bool,
+) {
+    let l = &layout.link_map;
+    let mut last = last;
+    for &id in ids {
+        let object = &objects[id];
+        let name = crate::link_map::leaked_string(&object.path);
+        let map = LinkMap::create(layout, id, object, name, at_start);
+        let itself = Scope { objects: alloc::vec![id] };
+        let needed = object.needed.iter().map(|needed| needed.0 as usize).collect();
+        let index = id.0 as usize;
+        if states.len() <= index {
+            states.resize_with(index + 1, || None);
+        }
+        states[index] = Some(State {
+            map,
+            scopes: Vec::new(),
+            closure: Scope::default(),
+            sorted: Vec::new(),
+            needed,
+            bound: Vec::new(),
+            opens: 0,
+            global: false,
+            relocated: false,
+            initialised: false,
+        });
+        write_searchlist(layout, states, map, &itself);
+        map.record().put(l.prev, last.map_or(0, LinkMap::address));
+        match last {
+            Some(last) => last.record().put(l.next, map.address()),
+            None => global.put(layout.global.ns + layout.namespace.loaded, map.address()),
+        }
+        last = Some(map);
+    }
+    // Only now that all are there may `l_loader` refer to them.
+    for &id in ids {
+        if let (Some(loader), Some(state)) = (objects[id].loader, &states[id.0 as usize]) {
+            let loader = states[loader.0 as usize].as_ref().map_or(0, |loader| loader.map.address());
+            state.map.record().put(l.loader, loader);
+        }
+    }
+    let nloaded = layout.global.ns + layout.namespace.nloaded;
+    global.put(nloaded, global.get::<u32>(nloaded) + ids.len() as u32);
+    let adds = layout.global.load_adds;
+    global.put(adds, global.get::<u64>(adds) + ids.len() as u64);
+}
+
+/// Writes `l_searchlist`: the link maps of a closure.
+fn write_searchlist(layout: &Layout, states: &[Option<State>], map: LinkMap, closure: &Scope) {
+    let maps: Vec<usize> = closure
+        .objects
+        .iter()
+        .filter_map(|id| states[id.0 as usize].as_ref())
+        .map(|state| state.map.address())
+        .collect();
+    let count = maps.len() as u32;
+    let record = map.record();
+    let searchlist = layout.link_map.searchlist;
+    record.put(searchlist, maps.leak().as_ptr().expose_provenance());
+    record.put(searchlist + 8, count);
+}
+
+/// Writes an object's closure and scopes where libc's `dlsym` walks them.
+///
+/// # Safety
+/// The load lock is held, or there is one thread.
+pub unsafe fn scopes(process: &Process, id: ObjectId) {
+    // SAFETY: the caller's promise.
+    let states = unsafe { process.states.get() };
+    let layout = process.layout;
+    // SAFETY: as above.
+    let state = unsafe { process.state(id) };
+    if !state.closure.objects.is_empty() {
+        write_searchlist(layout, states, state.map, &state.closure);
+    }
+    let searchlist = |id: ObjectId| {
+        let state = states[id.0 as usize].as_ref().expect("objects in scopes are loaded");
+        state.map.record().address(layout.link_map.searchlist)
+    };
+    let mut elements: Vec<usize> = state
+        .scopes
+        .iter()
+        .map(|name| match *name {
+            ScopeName::Global => searchlist(process.executable),
+            ScopeName::ClosureOf(root) => searchlist(root),
+            ScopeName::Itself => searchlist(id),
+        })
+        .collect();
+    elements.push(0);
+    state.map.record().put(layout.link_map.scope, elements.leak().as_ptr().expose_provenance());
+}
+
+/// Writes the main search list, which the executable's link map holds.
+///
+/// # Safety
+/// The load lock is held, or there is one thread.
+pub unsafe fn global_scope(process: &Process) {
+    // SAFETY: the caller's promise.
+    let (states, scope) = unsafe { (process.states.get(), process.global.get()) };
+    // SAFETY: as above.
+    let executable = unsafe { process.state(process.executable) }.map;
+    write_searchlist(process.layout, states, executable, scope);
+    let layout = process.layout;
+    let searchlist = executable.record().address(layout.link_map.searchlist);
+    process.global_record.put(layout.global.ns + layout.namespace.main_searchlist, searchlist);
+    let list: u64 = executable.record().get(layout.link_map.searchlist);
+    process.ro.put(layout.global_ro.initial_searchlist, list);
+    process.ro.put(layout.global_ro.initial_searchlist + 8, scope.objects.len() as u32);
+}
+
+/// Relocates the addresses of a writable dynamic section in place, as libc, debuggers and programs that walk it expect
+/// (*glibc elf/get-dynamic-info.h*, `ADJUST_DYN_INFO`).
+pub fn adjust_dynamic(object: &Object) {
+    // DT_PLTGOT, HASH, STRTAB, SYMTAB, RELA, JMPREL, RELR, GNU_HASH, VERSYM.
+    const ADDRESSES: [u64; 9] = [3, 4, 5, 6, 7, 23, 36, 0x6fff_fef5, 0x6fff_fff0];
+    let (Some(dynamic), Some(extent)) = (&object.dynamic, object.placement.dynamic) else { return };
+    if !object.placement.dynamic_writable || object.image.bias().0 == 0 {
+        return;
+    }
+    for (index, entry) in dynamic.entries().iter().enumerate() {
+        if ADDRESSES.contains(&entry.d_tag) {
+            let place = folio_elf::Vaddr(extent.at.0.wrapping_add(16 * index as u64 + 8));
+            let _ = object.image.store(place, object.address(folio_elf::Vaddr(entry.d_val)).0);
+        }
+    }
+}

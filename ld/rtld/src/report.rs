@@ -1,0 +1,38 @@
+//! Reports: the sentences that a user reads on standard error, each one `write(2)`.
+
+use core::fmt::{self, Display, Write};
+
+use folio_link::error::{Error, Lossy};
+use folio_runtime::output::Output;
+use folio_runtime::syscall::exit_group;
+
+/// Exit status of a program that could not be started, by the shell's convention and glibc's (`_dl_fatal_printf`).
+pub const FAILURE: i32 = 127;
+
+/// Exit status when versions are missing (*glibc elf/rtld.c, version_check_doit*).
+pub const VERSION_FAILURE: i32 = 1;
+
+/// Prints one line on standard error.
+pub fn line(text: fmt::Arguments) {
+    let mut output = Output::stderr();
+    let _ = output.write_fmt(text);
+    output.push(b"\n");
+    output.flush();
+}
+
+/// Prints `PROGRAM: WHEN: ERROR`.
+pub fn error(program: &[u8], when: &str, error: &Error) {
+    line(format_args!("{}: {when}: {error}", Lossy(program)));
+}
+
+/// Prints an error and ends the process.
+pub fn fatal(program: &[u8], when: &str, what: &Error) -> ! {
+    error(program, when, what);
+    exit_group(FAILURE)
+}
+
+/// Ends the process with a sentence about the program.
+pub fn refuse(program: &[u8], what: &dyn Display) -> ! {
+    line(format_args!("{}: {what}", Lossy(program)));
+    exit_group(FAILURE)
+}
