@@ -44,10 +44,7 @@ pub fn at_exit(run: &Run) -> Result<String> {
             Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(1)),
             // The first stop is the exec itself; the signal of any later one belongs to the program.
             Ok(WaitStatus::Stopped(_, Signal::SIGTRAP)) if !options_set => {
-                ptrace::setoptions(
-                    process,
-                    ptrace::Options::PTRACE_O_TRACEEXIT | ptrace::Options::PTRACE_O_EXITKILL,
-                )?;
+                ptrace::setoptions(process, ptrace::Options::PTRACE_O_TRACEEXIT | ptrace::Options::PTRACE_O_EXITKILL)?;
                 options_set = true;
                 ptrace::cont(process, None)?;
             }

@@ -18,8 +18,30 @@ use crate::workspace;
 
 /// The packages whose programs run in each root; apt adds what they need.
 const PACKAGES: &[&str] = &[
-    "bash", "bzip2", "ca-certificates", "coreutils", "curl", "dash", "file", "findutils", "mawk", "git", "grep", "libc-bin", "libc6",
-    "libgcc-s1", "libstdc++6", "openssh-client", "openssl", "perl", "python3", "sed", "sqlite3", "tar", "xz-utils", "zstd",
+    "bash",
+    "bzip2",
+    "ca-certificates",
+    "coreutils",
+    "curl",
+    "dash",
+    "file",
+    "findutils",
+    "mawk",
+    "git",
+    "grep",
+    "libc-bin",
+    "libc6",
+    "libgcc-s1",
+    "libstdc++6",
+    "openssh-client",
+    "openssl",
+    "perl",
+    "python3",
+    "sed",
+    "sqlite3",
+    "tar",
+    "xz-utils",
+    "zstd",
 ];
 
 /// Packages that only some suites have.
@@ -191,19 +213,18 @@ impl Root {
     /// they are outside.
     pub fn inside(&self, run: &Run) -> Result<Run> {
         let unshare = find("unshare").context("unshare (package util-linux) is missing")?;
-        let arguments: Vec<OsString> =
-            ["--mount", "--propagation", "private", "bash", "-c", SCRIPT, "bash"]
-                .into_iter()
-                .map(OsString::from)
-                .chain([
-                    self.path.clone().into(),
-                    workspace::target("")?.into(),
-                    run.folder.clone().into(),
-                    run.name.clone(),
-                    run.program.clone().into(),
-                ])
-                .chain(run.arguments.iter().cloned())
-                .collect();
+        let arguments: Vec<OsString> = ["--mount", "--propagation", "private", "bash", "-c", SCRIPT, "bash"]
+            .into_iter()
+            .map(OsString::from)
+            .chain([
+                self.path.clone().into(),
+                workspace::target("")?.into(),
+                run.folder.clone().into(),
+                run.name.clone(),
+                run.program.clone().into(),
+            ])
+            .chain(run.arguments.iter().cloned())
+            .collect();
         Ok(Run {
             program: unshare.clone(),
             name: unshare.into(),

@@ -14,8 +14,8 @@ use folio_tests::suite::{self, Verdict};
 use folio_tests::workspace;
 use libtest_mimic::Trial;
 use object::elf::{
-    DT_NEEDED, DT_TEXTREL, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_TLS, R_X86_64_RELATIVE,
-    SHN_UNDEF, SHT_RELA, SHT_REL,
+    DT_NEEDED, DT_TEXTREL, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_TLS, R_X86_64_RELATIVE, SHN_UNDEF, SHT_REL,
+    SHT_RELA,
 };
 use object::read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, Rela, SectionHeader, Sym};
 use object::{Endianness, Object, ObjectSymbol};
@@ -152,12 +152,9 @@ fn exports(elf: &Elf) -> Result<Vec<String>> {
     let mut definitions = definitions.0;
     let strings = symbols.strings();
     while let Some((definition, mut names)) = definitions.next()? {
-        if let Some(name) = names.next()? {
-            if definition.vd_flags.get(endian).0 & object::elf::VER_FLG_BASE.0 == 0 {
-                let name = name.name(endian, strings)?;
-                defined.insert(String::from_utf8_lossy(name).into_owned());
-            }
-        }
+        let base = definition.vd_flags.get(endian).0 & object::elf::VER_FLG_BASE.0 != 0;
+        let Some(name) = names.next()?.filter(|_| !base) else { continue };
+        defined.insert(String::from_utf8_lossy(name.name(endian, strings)?).into_owned());
     }
     let wanted_versions: BTreeSet<String> = wanted.into_iter().map(|version| version.name).collect();
     findings.extend(wanted_versions.symmetric_difference(&defined).map(|name| format!("version {name} in one only")));

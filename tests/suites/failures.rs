@@ -14,7 +14,7 @@ use folio_tests::suite::{self, Verdict};
 use folio_tests::workspace;
 use libtest_mimic::Trial;
 
-use damage::{Damage, DAMAGES};
+use damage::{DAMAGES, Damage};
 
 fn main() -> ExitCode {
     suite::run_or_explain(tests())
@@ -125,7 +125,11 @@ const FAILURES: &[Failure] = &[
         "echo 'extern int gone; int other(void) { return gone; }' | gcc -x c -shared -fPIC -o libother.so -",
         "undefined symbol: gone",
     ),
-    failure("not_elf", "echo 'This is a text of more than sixty-four characters, which is no ELF header.' > libvictim.so", "libvictim.so: invalid ELF header"),
+    failure(
+        "not_elf",
+        "echo 'This is a text of more than sixty-four characters, which is no ELF header.' > libvictim.so",
+        "libvictim.so: invalid ELF header",
+    ),
     failure("linker_script", "echo 'GROUP ( libvictim.so.1 )' > libvictim.so", "libvictim.so: file too short"),
     failure("empty", ": > libvictim.so", "libvictim.so: file too short"),
     failure("truncated_header", "truncate -s 40 libvictim.so", "libvictim.so: file too short"),
@@ -147,8 +151,16 @@ const FAILURES: &[Failure] = &[
         r"gcc -fPIE -pie -o program program.c ./libvictim.so -L. -lother -Wl,-rpath,'$ORIGIN'; printf '\001' | dd of=libvictim.so bs=1 seek=4 conv=notrunc 2>/dev/null",
         "./libvictim.so: wrong ELF class: ELFCLASS32",
     ),
-    failure("program_as_library", "gcc -no-pie -o libvictim.so program.c -L. -Wl,--unresolved-symbols=ignore-all", "libvictim.so: cannot dynamically load executable"),
-    failure("pie_as_library", "gcc -pie -o libvictim.so program.c -L. -Wl,--unresolved-symbols=ignore-all", "libvictim.so: cannot dynamically load position-independent executable"),
+    failure(
+        "program_as_library",
+        "gcc -no-pie -o libvictim.so program.c -L. -Wl,--unresolved-symbols=ignore-all",
+        "libvictim.so: cannot dynamically load executable",
+    ),
+    failure(
+        "pie_as_library",
+        "gcc -pie -o libvictim.so program.c -L. -Wl,--unresolved-symbols=ignore-all",
+        "libvictim.so: cannot dynamically load position-independent executable",
+    ),
     Failure {
         wrapper: NOBODY,
         ..failure(
@@ -163,7 +175,11 @@ const FAILURES: &[Failure] = &[
     },
     Failure {
         wrapper: NOBODY,
-        ..failure("no_permission_folder", "mkdir -m 0 shut; mv libvictim.so shut; ln -s shut/libvictim.so .", "libvictim.so: cannot open shared object file: ")
+        ..failure(
+            "no_permission_folder",
+            "mkdir -m 0 shut; mv libvictim.so shut; ln -s shut/libvictim.so .",
+            "libvictim.so: cannot open shared object file: ",
+        )
     },
     Failure {
         wrapper: &["/usr/bin/prlimit", "--as=400000000"],

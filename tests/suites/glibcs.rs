@@ -47,7 +47,9 @@ fn tests() -> Result<Vec<Trial>> {
                 tests.push(in_root(suite, &name, move |root| run_guest(root, &guest, mode, &with)));
             }
         }
-        for program in PROGRAMS.iter().filter(|program| !HERE_ONLY.contains(&program.program) && program.needs.is_empty()) {
+        for program in
+            PROGRAMS.iter().filter(|program| !HERE_ONLY.contains(&program.program) && program.needs.is_empty())
+        {
             let with = interpreter.clone();
             let name = format!("program::{}", program.name);
             tests.push(in_root(suite, &name, move |root| run_program(root, program, &with)));
@@ -56,11 +58,7 @@ fn tests() -> Result<Vec<Trial>> {
     Ok(tests)
 }
 
-fn in_root(
-    suite: &'static str,
-    name: &str,
-    body: impl FnOnce(&Root) -> Result<Verdict> + Send + 'static,
-) -> Trial {
+fn in_root(suite: &'static str, name: &str, body: impl FnOnce(&Root) -> Result<Verdict> + Send + 'static) -> Trial {
     suite::test(format!("glibcs::{suite}::{name}"), move || match roots::root(suite)? {
         Ok(root) => body(&root),
         Err(Unavailable(reason)) => Ok(Verdict::Skip(reason)),

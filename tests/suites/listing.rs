@@ -23,7 +23,10 @@ const SPECIAL: [(&str, &str); 3] = [
         "echo 'int gone(void) { return 0; }' | gcc -x c -shared -fPIC -o libgone.so -; \
          echo 'int gone(void); int main(void) { return gone(); }' | gcc -x c -o program - -L. -lgone; rm libgone.so",
     ),
-    ("no_needs", "echo 'void _start(void) {}' | gcc -x c -nostdlib -pie -fPIE -o program - -Wl,-dynamic-linker=/lib64/ld-linux-x86-64.so.2"),
+    (
+        "no_needs",
+        "echo 'void _start(void) {}' | gcc -x c -nostdlib -pie -fPIE -o program - -Wl,-dynamic-linker=/lib64/ld-linux-x86-64.so.2",
+    ),
     (
         "runpath",
         "mkdir a; echo 'int f(void) { return 0; }' | gcc -x c -shared -fPIC -o a/libf.so -; \
@@ -66,14 +69,10 @@ fn listed(folder: &Path, interpreter: &Interpreter) -> Result<Verdict> {
     let program = folder.join("program");
     let copy = folder.join("program.interp");
     interpreter.adopt(&program, &copy)?;
-    let traced = |program: &Path| {
-        Run::new(program).named("./program").env("LD_TRACE_LOADED_OBJECTS", "1").in_folder(folder)
-    };
+    let traced =
+        |program: &Path| Run::new(program).named("./program").env("LD_TRACE_LOADED_OBJECTS", "1").in_folder(folder);
     let list = |loader: &Path| Run::new(loader).named("ld.so").args(["--list", "./program"]).in_folder(folder);
-    let pairs = [
-        (traced(&program), traced(&copy)),
-        (list(Path::new(GLIBC)), list(interpreter.path())),
-    ];
+    let pairs = [(traced(&program), traced(&copy)), (list(Path::new(GLIBC)), list(interpreter.path()))];
     let mut findings = Vec::new();
     for (native, under_test) in pairs {
         let expected = without_interpreter(native.outcome()?, Path::new(GLIBC))?;

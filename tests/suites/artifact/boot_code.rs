@@ -81,7 +81,8 @@ fn disassemble(elf: &Elf, address: u64, size: u64) -> Result<Vec<Instruction>> {
 }
 
 fn problem(instruction: &Instruction, filled: &BTreeSet<u64>) -> Option<&'static str> {
-    let reads_memory = instruction.op_kinds().any(|kind| kind == OpKind::Memory) && instruction.mnemonic() != Mnemonic::Lea;
+    let reads_memory =
+        instruction.op_kinds().any(|kind| kind == OpKind::Memory) && instruction.mnemonic() != Mnemonic::Lea;
     if instruction.is_invalid() {
         return Some("not an instruction");
     }

@@ -57,7 +57,11 @@ impl Bytes {
         let segments: Vec<u32> =
             header.program_headers(endian, &*bytes).ok()?.iter().map(|segment| segment.p_type(endian).0).collect();
         let of_type = |wanted: u32| {
-            segments.iter().enumerate().filter(move |(_, kind)| **kind == wanted).map(move |(index, _)| start + index * 56)
+            segments
+                .iter()
+                .enumerate()
+                .filter(move |(_, kind)| **kind == wanted)
+                .map(move |(index, _)| start + index * 56)
         };
         let loads = of_type(PT_LOAD.0).collect();
         let dynamic = of_type(PT_DYNAMIC.0).next()?;
@@ -103,7 +107,9 @@ const fn unchecked(name: &'static str, change: fn(&mut Bytes)) -> Damage {
 
 pub const DAMAGES: &[Damage] = &[
     checked("data_encoding", "ELF file data encoding not little-endian", |file| file.set(E_IDENT_DATA, [2])),
-    checked("ident_version", "ELF file version ident does not match current one", |file| file.set(E_IDENT_VERSION, [9])),
+    checked("ident_version", "ELF file version ident does not match current one", |file| {
+        file.set(E_IDENT_VERSION, [9])
+    }),
     checked("os_abi", "ELF file OS ABI invalid", |file| file.set(E_IDENT_OSABI, [9])),
     checked("abi_version", "ELF file ABI version invalid", |file| file.set(8, [9])),
     checked("padding", "nonzero padding in e_ident", |file| file.set(10, [1])),

@@ -159,7 +159,8 @@ g++ -shared -fPIC -o libthrower.so thrower.cpp && g++ -o main main.cpp -L. -lthr
 END
 ";
 
-const FILES: &str = "mkdir -p d/e && seq 1 20000 > d/numbers && seq 1 7 > d/e/few && touch -d 2020-01-01 d/e/few d/numbers d/e d";
+const FILES: &str =
+    "mkdir -p d/e && seq 1 20000 > d/numbers && seq 1 7 > d/e/few && touch -d 2020-01-01 d/e/few d/numbers d/e d";
 
 const GDB_PROGRAM: &str = "
 printf 'int twice(int n) { return 2 * n; }\\nint main(void) { return twice(21) - 42; }\\n' > p.c && gcc -g -O0 -o p p.c

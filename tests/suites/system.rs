@@ -1,0 +1,173 @@
+//! What the system, not the user, decides: set-user-ID programs take nothing from the environment, and
+//! /etc/ld.so.preload is obeyed. Needs root: it makes a set-user-ID program, and a mount namespace with another /etc.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use folio_tests::compare;
+use folio_tests::interpreter::Interpreter;
+use folio_tests::run::{Outcome, Run, Status, find};
+use folio_tests::suite::{self, Verdict};
+use folio_tests::workspace;
+use libtest_mimic::Trial;
+
+/// A program that prints its environment, what is preloaded into it, and who supplied its library.
+const SOURCES: &str = r#"
+cat > program.c <<'END'
+#include <stdio.h>
+#include <sys/auxv.h>
+extern char **environ;
+const char *who(void);
+int main(void) {
+    printf("secure %lu, library %s\n", getauxval(AT_SECURE), who());
+    for (char **variable = environ; *variable; variable++) puts(*variable);
+    return 0;
+}
+END
+echo 'const char *who(void) { return "trusted"; }' | gcc -x c -shared -fPIC -o libwho.so -
+mkdir evil
+echo 'const char *who(void) { return "untrusted"; }' | gcc -x c -shared -fPIC -o evil/libwho.so -
+printf '#include <stdio.h>\n__attribute__((constructor)) static void loud(void) { puts("preloaded"); }' | gcc -x c -shared -fPIC -o evil/loud.so -
+gcc -o program program.c -L. -lwho -Wl,-rpath,"$PWD"
+gcc -o program.origin program.c -L. -lwho -Wl,-rpath,'$ORIGIN'
+"#;
+
+/// Each one an attempt of an ordinary user to have a say in a privileged program.
+const ATTEMPTS: [(&str, &[(&str, &str)]); 6] = [
+    ("trace", &[("LD_TRACE_LOADED_OBJECTS", "1")]),
+    ("library_path", &[("LD_LIBRARY_PATH", "{dir}/evil")]),
+    ("preload", &[("LD_PRELOAD", "{dir}/evil/loud.so")]),
+    ("preload_name", &[("LD_PRELOAD", "loud.so"), ("LD_LIBRARY_PATH", "{dir}/evil")]),
+    ("debug", &[("LD_DEBUG", "all"), ("LD_DEBUG_OUTPUT", "{dir}/evil/debug")]),
+    (
+        "environment",
+        &[
+            ("GCONV_PATH", "/x"),
+            ("GLIBC_TUNABLES", "glibc.malloc.check=3"),
+            ("LD_AUDIT", "x"),
+            ("LD_BIND_NOW", "1"),
+            ("LD_HWCAP_MASK", "0"),
+            ("LD_ORIGIN_PATH", "/x"),
+            ("LD_PROFILE", "x"),
+            ("LD_SHOW_AUXV", "1"),
+            ("LOCPATH", "/x"),
+            ("MALLOC_TRACE", "/x"),
+            ("NLSPATH", "/x"),
+            ("RESOLV_HOST_CONF", "/x"),
+            ("TMPDIR", "/x"),
+            ("ORDINARY", "kept"),
+        ],
+    ),
+];
+
+fn main() -> ExitCode {
+    suite::run_or_explain(tests())
+}
+
+fn tests() -> Result<Vec<Trial>> {
+    let interpreter = Interpreter::under_test()?;
+    let mut tests = Vec::new();
+    for (name, environment) in ATTEMPTS {
+        for program in ["program", "program.origin"] {
+            let with = interpreter.clone();
+            tests.push(suite::test(format!("system::secure::{name}::{program}"), move || {
+                secure(name, program, environment, &with)
+            }));
+        }
+    }
+    for (name, lines) in [
+        ("one", "{dir}/evil/loud.so\n"),
+        ("comment", "# text\n{dir}/evil/loud.so # more\n"),
+        ("missing", "/nowhere.so"),
+    ] {
+        let with = interpreter.clone();
+        tests.push(suite::test(format!("system::preload_file::{name}"), move || preload_file(name, lines, &with)));
+    }
+    Ok(tests)
+}
+
+/// A set-user-ID program, run by an ordinary user with the variables set, behaves as under glibc's loader.
+fn secure(attempt: &str, program: &str, environment: &[(&str, &str)], interpreter: &Interpreter)], interpreter: &Interpreter) -> Result<Verdict> {
+    if !workspace::is_root() {
+        return Ok(Verdict::Skip("a set-user-ID program of root's needs root".to_owned()));
+    }
+    let folder = folder(&format!("{attempt}-{program}"))?;
+    let interpreter = interpreter.copied_into(&folder)?;
+    let original = folder.join(program);
+    let copy = folder.join("program.interp");
+    interpreter.adopt(&original, &copy)?;
+    let run = |file: &Path| -> Result<Outcome> {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o4755))?;
+        let setpriv = find("setpriv").context("setpriv (package util-linux) is missing")?;
+        let run = Run::new(setpriv)
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/env"])
+            // env sets them behind setpriv, so that only the program under test sees them.
+            .args(
+                environment
+                    .iter()
+                    .map(|(key, value)| format!("{key}={}", value.replace("{dir}", &folder.display().to_string()))),
+            )
+            .args([file])
+            .in_folder(&folder);
+        run.outcome()
+    };
+    let expected = run(&original)?;
+    // Under glibc: $ORIGIN is not expanded, so that library is not found; a trace is refused (elf/rtld.c, dl_main).
+    let right = match (attempt, program) {
+        ("trace", _) => expected.status == Status::Exit(5),
+        (_, "program.origin") => expected.status == Status::Exit(127),
+        _ => String::from_utf8_lossy(&expected.stdout).contains("secure 1, library trusted"),
+    };
+    ensure!(
+        right,
+        "under glibc: {}\n{}{}\n(is /tmp mounted nosuid?)",
+        expected.status,
+        String::from_utf8_lossy(&expected.stdout),
+        String::from_utf8_lossy(&expected.stderr)
+    );
+    let mut actual = run(&copy)?;
+    // An error message begins with the program's own path.
+    for stream in [&mut actual.stdout, &mut actual.stderr] {
+        *stream = compare::replace(stream, &copy.display().to_string(), &original.display().to_string());
+    }
+    fs::remove_dir_all(&folder)?;
+    Ok(Verdict::from_findings(compare::difference(&expected, &actual).into_iter().collect()))
+}
+
+/// A program sees what /etc/ld.so.preload names, in a mount namespace with an /etc of its own.
+fn preload_file(name: &str, lines: &str, interpreter: &Interpreter) -> Result<Verdict> {
+    if !workspace::is_root() {
+        return Ok(Verdict::Skip("a mount namespace needs root".to_owned()));
+    }
+    let folder = folder(&format!("preload_file-{name}"))?;
+    fs::create_dir(folder.join("etc"))?;
+    fs::copy("/etc/ld.so.cache", folder.join("etc/ld.so.cache"))?;
+    fs::write(folder.join("etc/ld.so.preload"), lines.replace("{dir}", &folder.display().to_string()))?;
+    let original = folder.join("program");
+    let copy = folder.join("program.interp");
+    interpreter.adopt(&original, &copy)?;
+    let run = |file: &Path| -> Result<Outcome> {
+        let script = r#"mount --bind "$1/etc" /etc && exec -a ./program "$2""#;
+        Run::new(find("unshare").context("unshare (package util-linux) is missing")?)
+            .args(["--mount", "--propagation", "private", "bash", "-c", script, "bash"])
+            .args([&folder, &file.to_path_buf()])
+            .in_folder(&folder)
+            .outcome()
+    };
+    let (expected, actual) = (run(&original)?, run(&copy)?);
+    ensure!(expected.status == Status::Exit(0), "under glibc: {}", expected.status);
+    fs::remove_dir_all(&folder)?;
+    Ok(Verdict::from_findings(compare::difference(&expected, &actual).into_iter().collect()))
+}
+
+/// A fresh folder under /tmp, which other users can reach, with the programs built in it.
+fn folder(name: &str) -> Result<PathBuf> {
+    let folder = Path::new("/tmp").join(format!("folio-system-{}", std::process::id())).join(name);
+    fs::create_dir_all(&folder)?;
+    let made = Run::new("/bin/sh").args(["-ec", SOURCES]).in_folder(&folder).outcome()?;
+    ensure!(made.status == Status::Exit(0), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok(folder)
+}
