@@ -90,7 +90,7 @@ fn tests() -> Result<Vec<Trial>> {
 }
 
 /// A set-user-ID program, run by an ordinary user with the variables set, behaves as under glibc's loader.
-fn secure(attempt: &str, program: &str, environment: &[(&str, &str)], interpreter: &Interpreter)], interpreter: &Interpreter) -> Result<Verdict> {
+fn secure(attempt: &str, program: &str, environment: &[(&str, &str)], interpreter: &Interpreter) -> Result<Verdict> {
     if !workspace::is_root() {
         return Ok(Verdict::Skip("a set-user-ID program of root's needs root".to_owned()));
     }
