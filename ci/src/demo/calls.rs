@@ -1,7 +1,6 @@
 //! Part two: what a dynamic linker asks of the kernel, under glibc's and under Folio.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 use folio::compare::{self, Comparison, Side};
@@ -21,11 +20,12 @@ pub struct Calls {
 
 pub fn show(stage: &Stage, claims: &mut Claims) -> Result<Calls> {
     let command = |program: &Path| {
-        let mut command = Command::new(program);
-        command.arg("--version").env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C.UTF-8");
+        let mut command = stage.command(program);
+        command.arg("--version");
         command
     };
-    let comparison = compare::commands(&command(Path::new(PROGRAM)), &command(&stage.adopt(Path::new(PROGRAM))?))?;
+    let git = Path::new(PROGRAM);
+    let comparison = compare::commands(&command(git), &command(&stage.adopt(git)?))?;
     let (glibc, folio) = (&comparison.glibc, &comparison.folio);
     claims.check(glibc.ending == "exited with 0" && folio.ending == glibc.ending, || {
         format!("git --version {} under glibc and {} under Folio", glibc.ending, folio.ending)

@@ -68,7 +68,7 @@ pub fn show(stage: &Stage, claims: &mut Claims) -> Result<Counter> {
     let program = stage.adopt(&stage.file("counter"))?;
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {
-        processes.push(Process::start(&mut Command::new(&program))?);
+        processes.push(Process::start(&mut stage.command(&program))?);
     }
 
     // Reading the counter brings its page in and changes nothing.

@@ -1,7 +1,6 @@
 //! Part three: four processes of one program, and the pages that they have in memory once.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Result;
 use folio::share::{self, Kind, Memory, Segment, Survey};
@@ -23,7 +22,7 @@ pub fn show(stage: &Stage, claims: &mut Claims) -> Result<Frames> {
     let python = stage.adopt(Path::new("/usr/bin/python3"))?;
     let mut processes = Vec::new();
     for _ in 0..PROCESSES {
-        let mut command = Command::new(&python);
+        let mut command = stage.command(&python);
         command.arg("-I").arg(stage.file("words.py"));
         let mut process = Conversation::start(&mut command)?;
         process.ask("folio")?;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use folio::loader;
@@ -93,9 +92,10 @@ pub fn show(stage: &Stage, claims: &mut Claims) -> Result<Programs> {
     let mut rows = Vec::new();
     for program in programs(stage)? {
         let name = file_name(&program.file.to_string_lossy());
-        let (original, under_glibc) = run(&program, &program.file).with_context(|| format!("{name} as it is"))?;
+        let (original, under_glibc) =
+            run(stage, &program, &program.file).with_context(|| format!("{name} as it is"))?;
         let copy = stage.adopt(&program.file)?;
-        let (outcome, under_folio) = run(&program, &copy).with_context(|| format!("{name} under Folio"))?;
+        let (outcome, under_folio) = run(stage, &program, &copy).with_context(|| format!("{name} under Folio"))?;
         let mapped = |linker: &Linker| linker.mapped.iter().cloned().collect::<Vec<_>>().join(", ");
 
         claims.check(outcome == original, || {
@@ -121,11 +121,10 @@ pub fn show(stage: &Stage, claims: &mut Claims) -> Result<Programs> {
     Ok(Programs { rows })
 }
 
-fn run(program: &Program, file: &Path) -> Result<(Outcome, Linker)> {
-    let mut command = Command::new(file);
+fn run(stage: &Stage, program: &Program, file: &Path) -> Result<(Outcome, Linker)> {
+    let mut command = stage.command(file);
     // The copy goes by the original's name: programs print it, and some look for their files beside it.
     command.arg0(&program.file).args(&program.arguments);
-    command.env("LC_ALL", "C.UTF-8").env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
     let mut conversation = Conversation::start(&mut command)?;
     let (first, rest) = program.lines.split_first().context("each program is asked something")?;
     conversation.ask(first)?;

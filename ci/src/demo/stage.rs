@@ -64,30 +64,33 @@ impl Stage {
         Ok(copy)
     }
 
+    /// Starts a program in the same surroundings each time, whatever this command was started in.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        // cargo sets this for what it runs, and a linker would then look into cargo's folders first.
+        command.env_remove("LD_LIBRARY_PATH").env("LC_ALL", "C.UTF-8");
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+        command
+    }
+
     /// A small git repository, the same each time.
     pub fn repository(&self) -> Result<PathBuf> {
         let repository = self.file("repository");
-        let git = |arguments: &[&str]| {
-            let mut git = self.git();
-            succeed(git.arg("-C").arg(&repository).args(arguments))
-        };
         fs::create_dir(&repository)?;
         fs::write(repository.join("letter"), "A page that nobody writes is in memory once.\n")?;
-        git(&["init", "--quiet", "--initial-branch", "main"])?;
-        git(&["add", "letter"])?;
-        git(&["commit", "--quiet", "--message", "Write a letter"])?;
-        Ok(repository)
-    }
-
-    /// git without anybody's settings.
-    fn git(&self) -> Command {
-        let mut git = Command::new("/usr/bin/git");
-        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
-        for who in ["AUTHOR", "COMMITTER"] {
-            git.env(format!("GIT_{who}_NAME"), "Folio").env(format!("GIT_{who}_EMAIL"), "folio@example.org");
-            git.env(format!("GIT_{who}_DATE"), "2000-01-01T00:00:00Z");
+        for arguments in [
+            &["init", "--quiet", "--initial-branch", "main"][..],
+            &["add", "letter"],
+            &["commit", "--quiet", "--message", "Write a letter"],
+        ] {
+            let mut git = self.command(Path::new("/usr/bin/git"));
+            for who in ["AUTHOR", "COMMITTER"] {
+                git.env(format!("GIT_{who}_NAME"), "Folio").env(format!("GIT_{who}_EMAIL"), "folio@example.org");
+                git.env(format!("GIT_{who}_DATE"), "2000-01-01T00:00:00Z");
+            }
+            succeed(git.arg("-C").arg(&repository).args(arguments))?;
         }
-        git
+        Ok(repository)
     }
 }
 

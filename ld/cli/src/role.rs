@@ -18,6 +18,8 @@ pub enum Role {
     MapIndex,
     Open,
     LookInVain,
+    Folder,
+    Origin,
     ReadHeader,
     Identify,
     Reserve,
@@ -43,6 +45,8 @@ impl Role {
             Self::MapIndex => "map the library index",
             Self::Open => "open a library",
             Self::LookInVain => "look for a file: not there",
+            Self::Folder => "look whether a folder is there",
+            Self::Origin => "find the program's own folder",
             Self::ReadHeader => "read its header",
             Self::Identify => "identify the file",
             Self::Reserve => "reserve addresses",
@@ -100,19 +104,31 @@ fn role(call: &Call, mapped: &Mapped) -> (Role, String) {
     match call.name.as_str() {
         "execve" => (Role::Start, String::new()),
         "open" | "openat" | "openat2" => {
-            let asked = base_name(call.path(usize::from(call.name != "open")).unwrap_or_default());
+            let path = call.path(usize::from(call.name != "open")).unwrap_or_default();
+            let asked = base_name(path);
             match call.opened().map(base_name) {
                 Some(index) if index == INDEX => (Role::OpenIndex, index),
                 Some(_) if call.opened().is_some_and(|file| mapped.is_object(file)) => (Role::Open, asked),
-                None if is_searched(&asked) => (Role::LookInVain, asked),
+                None if is_searched(path) => (Role::LookInVain, asked),
                 _ => (Role::Program, asked),
             }
         }
         "access" | "faccessat" | "faccessat2" | "stat" | "newfstatat" | "statx" if call.error().is_some() => {
             let at = usize::from(!matches!(call.name.as_str(), "access" | "stat"));
             let asked = call.path(at).unwrap_or_default();
-            (if is_searched(asked) { Role::LookInVain } else { Role::Program }, base_name(asked))
+            let searched = is_searched(asked) || mapped.is_folder(asked);
+            (if searched { Role::LookInVain } else { Role::Program }, base_name(asked))
         }
+        "stat" | "newfstatat" | "statx" if file.is_none() => {
+            let path = call.path(usize::from(call.name != "stat")).unwrap_or_default();
+            match path {
+                _ if mapped.is_folder(path) => (Role::Folder, String::new()),
+                _ if mapped.is_object(path) => (Role::Identify, base_name(path)),
+                _ => (Role::Program, base_name(path)),
+            }
+        }
+        "readlink" if call.path(0) == Some("/proc/self/exe") => (Role::Origin, String::new()),
+        "readlinkat" if call.path(1) == Some("/proc/self/exe") => (Role::Origin, String::new()),
         "read" | "pread64" if object => about(Role::ReadHeader),
         "fstat" | "newfstatat" | "statx" if object || index => about(Role::Identify),
         "mmap" if index => about(Role::MapIndex),
@@ -164,6 +180,11 @@ fn base_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_owned()
 }
 
+/// The folder part of a path, without the slash.
+fn folder(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(folder, _)| folder.trim_end_matches('/'))
+}
+
 /// `libz.so.1`, `libz.so.1.2.13`, `_json.cpython-311-x86_64-linux-gnu.so`.
 fn has_library_name(path: &str) -> bool {
     let name = base_name(path);
@@ -185,15 +206,24 @@ struct Mapped {
     ranges: Vec<(u64, u64, String)>,
     /// Descriptors print the file's real name, users know it by its soname: the name it was opened by.
     asked: HashMap<String, String>,
-    /// Files of which a part is mapped executable at some time: programs and libraries, whatever they are called.
+    /// The program, and files of which a part is mapped executable at some time, whatever they are called.
     objects: HashSet<String>,
+    /// Folders in which a library was looked for.
+    folders: HashSet<String>,
 }
 
 impl Mapped {
     fn of(calls: &[Call]) -> Self {
         let text = calls.iter().filter(|call| call.name == "mmap" && call.argument(2).contains("PROT_EXEC"));
-        let objects = text.filter_map(|call| call.descriptor(4)).map(str::to_owned).collect();
-        Self { objects, ..Self::default() }
+        let program = calls.iter().filter(|call| call.name == "execve").filter_map(|call| call.path(0));
+        let objects = text.filter_map(|call| call.descriptor(4)).chain(program).map(str::to_owned).collect();
+        let asked = calls.iter().filter(|call| call.name == "openat").filter_map(|call| call.path(1));
+        let folders = asked.filter(|path| has_library_name(path)).filter_map(folder).map(str::to_owned).collect();
+        Self { objects, folders, ..Self::default() }
+    }
+
+    fn is_folder(&self, path: &str) -> bool {
+        self.folders.contains(path.trim_end_matches('/'))
     }
 
     fn is_object(&self, path: &str) -> bool {
@@ -239,6 +269,7 @@ mod tests {
         let file = "3</usr/lib/libz.so.1.2.13>";
         let calls = [
             call("openat", &["AT_FDCWD", "\"/opt/libz.so.1\"", "O_RDONLY"], "-1 ENOENT (No such file or directory)"),
+            call("newfstatat", &["AT_FDCWD", "\"/opt/\"", "{st_mode=S_IFDIR|0755, ...}", "0"], "0"),
             call("openat", &["AT_FDCWD", "\"/lib/libz.so.1\"", "O_RDONLY"], file),
             call("pread64", &[file, "\"\\177ELF\"...", "832", "0"], "832"),
             call("mmap", &["NULL", "123280", "PROT_READ", "MAP_PRIVATE", file, "0"], "0x7000000"),
@@ -265,12 +296,14 @@ mod tests {
         let labelled = label(&calls);
         let roles: Vec<_> = labelled.iter().map(|call| call.role).collect();
         use Role::*;
-        let expected =
-            [LookInVain, Open, ReadHeader, MapRest, MapText, MapData, MapZeroed, Close, Protect, Protect, Program];
+        let expected = [
+            LookInVain, Folder, Open, ReadHeader, MapRest, MapText, MapData, MapZeroed, Close, Protect, Protect,
+            Program,
+        ];
         assert_eq!(roles, expected);
-        assert!(labelled[1..9].iter().all(|call| call.subject == "libz.so.1"), "{labelled:?}");
-        assert_eq!(labelled[9].subject, "", "what the kernel mapped has no name here");
-        assert_eq!(labelled[4].short, "mmap 8K r-x");
+        assert!(labelled[2..10].iter().all(|call| call.subject == "libz.so.1"), "{labelled:?}");
+        assert_eq!(labelled[10].subject, "", "what the kernel mapped has no name here");
+        assert_eq!(labelled[5].short, "mmap 8K r-x");
         assert_eq!(labelled[0].short, "openat ENOENT");
     }
 
