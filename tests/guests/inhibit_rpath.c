@@ -4,6 +4,7 @@
 //#Program: -Lnear -lnear -Wl,-rpath-link,deep
 //#Loader: --library-path {dir}/near --inhibit-rpath {dir}/near/libnear.so {program}
 //#Loader: --library-path {dir}/near --inhibit-rpath other:{dir}/near/libnear.so {program}
+//#Normalise: requester
 //#Expect-status: 127
 //#Expect: libdeep.so: cannot open shared object file
 #ifdef LIBDEEP

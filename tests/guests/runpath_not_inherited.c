@@ -2,6 +2,7 @@
 //#Library: deep/libdeep.so: -Wl,-soname,libdeep.so
 //#Library: near/libnear.so: -Ldeep -ldeep -Wl,-soname,libnear.so
 //#Program: -Lnear -lnear -Wl,-rpath-link,deep -Wl,--enable-new-dtags,-rpath,'$ORIGIN/near:$ORIGIN/deep'
+//#Normalise: requester
 //#Expect-status: 127
 //#Expect: libdeep.so: cannot open shared object file
 #ifdef LIBDEEP

@@ -1,5 +1,6 @@
 // DT_TEXTREL: relocations in text (64-bit absolute ones), after which text is not writable.
 //#Library: libtextrel.so: -Wl,-z,notext -Wl,-soname,libtextrel.so
+//#May-add: has text relocations
 //#Program: -L. -ltextrel -Wl,-rpath,'$ORIGIN'
 #ifdef LIBTEXTREL
 int exported = 11;

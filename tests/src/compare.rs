@@ -59,3 +59,22 @@ pub fn without_addresses(bytes: &[u8]) -> Vec<u8> {
 pub fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     String::from_utf8_lossy(bytes).replace(from, to).into_bytes()
 }
+
+/// Drops ` (required by X)` at the ends of lines: Folio's sentences about a library that cannot be loaded are glibc's,
+/// and then name who needs it.
+pub fn without_requester(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let shortened = text.split_inclusive('\n').map(|line| {
+        let (sentence, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        let loading = sentence.contains("error while loading shared libraries") && sentence.ends_with(')');
+        let kept = loading.then(|| sentence.rsplit_once(" (required by ")).flatten().map_or(sentence, |(kept, _)| kept);
+        format!("{kept}{end}")
+    });
+    shortened.collect::<String>().into_bytes()
+}
+
+/// Drops the lines that contain a text.
+pub fn without_lines(bytes: &[u8], text: &str) -> Vec<u8> {
+    let lines = String::from_utf8_lossy(bytes);
+    lines.split_inclusive('\n').filter(|line| !line.contains(text)).collect::<String>().into_bytes()
+}

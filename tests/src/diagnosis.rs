@@ -73,14 +73,17 @@ impl Start<'_> {
         } else {
             let (expected, actual) = (native.outcome()?, under_test.outcome()?);
             problems.extend(self.wrong_with(&expected).map(|problem| format!("under glibc itself: {problem}")));
-            let (first, rest) = (first_line(&expected), first_line(&actual));
-            if (first, expected.status, &expected.stdout) != (rest, actual.status, &actual.stdout) {
-                problems.extend(compare::difference(&expected, &actual));
-            }
+            let first = |outcome: &Outcome| {
+                let stderr = explained(&compare::without_requester(&outcome.stderr));
+                let line = stderr.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default().to_vec();
+                Outcome { stderr: line, ..outcome.clone() }
+            };
+            problems.extend(compare::difference(&first(&expected), &first(&actual)));
             if !interpreter.is_stand_in() {
                 problems.extend(self.wrong_with(&actual));
                 let said = String::from_utf8_lossy(&actual.stderr);
                 let unsaid = self.also.iter().filter(|text| !said.contains(**text));
+                problems.extend(unnamed(&said));
                 problems.extend(unsaid.map(|text| format!("{text:?} is not said:\n{said}")));
             }
         }
@@ -104,6 +107,14 @@ impl Start<'_> {
     }
 }
 
-fn first_line(outcome: &Outcome) -> &[u8] {
-    outcome.stderr.split(|&byte| byte == b'\n').next().unwrap_or_default()
+/// Every sentence about a library that cannot be loaded names the object that requires it.
+fn unnamed(said: &str) -> Option<String> {
+    let loading = |line: &&str| line.contains("error while loading shared libraries");
+    let line = said.lines().filter(loading).find(|line| !line.contains("(required by "))?;
+    Some(format!("nobody is named who requires it: {line}"))
+}
+
+/// glibc's loader has words for few error numbers, and gives the number of the others (elf/dl-minimal.c, strerror).
+fn explained(stderr: &[u8]) -> Vec<u8> {
+    compare::replace(stderr, ": Error 21", ": Is a directory")
 }

@@ -15,6 +15,8 @@
 //! | `//#Expect-status: N` | exit status under glibc, so that a guest cannot fail on both sides alike (default: 0) |
 //! | `//#Expect: TEXT` | text that glibc's standard output or error must contain |
 //! | `//#Normalise: addresses` | compare output with run-time addresses blotted out |
+//! | `//#Normalise: requester` | Folio's message about a missing library may end by naming who requires it |
+//! | `//#May-add: TEXT` | Folio may print lines with this text on standard error, beyond what glibc prints |
 //! | `//#Only-on: folio` | the guest checks itself; glibc is not asked, only the status counts |
 //! | `//#Skip: REASON` | do not run, and say why |
 //!
@@ -89,6 +91,8 @@ pub struct Directives {
     pub status: i32,
     pub expected: Vec<String>,
     pub blot_addresses: bool,
+    pub drop_requester: bool,
+    pub may_add: Vec<String>,
     pub only_folio: bool,
     pub skip: Option<String>,
 }
@@ -119,6 +123,8 @@ impl Directives {
             status: 0,
             expected: Vec::new(),
             blot_addresses: false,
+            drop_requester: false,
+            may_add: Vec::new(),
             only_folio: false,
             skip: None,
         };
@@ -151,6 +157,8 @@ impl Directives {
             "Expect-status" => self.status = value.parse().map_err(|_| format!("not a status: {value:?}"))?,
             "Expect" => self.expected.push(value.to_owned()),
             "Normalise" if value == "addresses" => self.blot_addresses = true,
+            "Normalise" if value == "requester" => self.drop_requester = true,
+            "May-add" if !value.is_empty() => self.may_add.push(value.to_owned()),
             "Only-on" if value == "folio" => self.only_folio = true,
             "Skip" if !value.is_empty() => self.skip = Some(value.to_owned()),
             _ => return Err(format!("unknown directive {key:?} with value {value:?}")),

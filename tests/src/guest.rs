@@ -161,7 +161,10 @@ impl Guest {
     }
 
     fn compare(&self, way: &str, expected: &Run, actual: &Run, findings: &mut Vec<String>) -> Result<()> {
-        let judged = self.normalised(actual.outcome()?);
+        let mut judged = self.normalised(actual.outcome()?);
+        for text in &self.directives.may_add {
+            judged.stderr = compare::without_lines(&judged.stderr, text);
+        }
         let mut found = Vec::new();
         if self.directives.only_folio {
             if judged.status != Status::Exit(self.directives.status) {
@@ -194,6 +197,9 @@ impl Guest {
         if self.directives.blot_addresses {
             outcome.stdout = compare::without_addresses(&outcome.stdout);
             outcome.stderr = compare::without_addresses(&outcome.stderr);
+        }
+        if self.directives.drop_requester {
+            outcome.stderr = compare::without_requester(&outcome.stderr);
         }
         outcome
     }

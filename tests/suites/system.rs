@@ -35,7 +35,8 @@ gcc -o program program.c -L. -lwho -Wl,-rpath,"$PWD"
 gcc -o program.origin program.c -L. -lwho -Wl,-rpath,'$ORIGIN'
 "#;
 
-/// Each one an attempt of an ordinary user to have a say in a privileged program.
+/// Each one an attempt of an ordinary user to have a say in a privileged program. Of the variables that are removed from
+/// the environment, these are the ones that every supported glibc removes.
 const ATTEMPTS: [(&str, &[(&str, &str)]); 6] = [
     ("trace", &[("LD_TRACE_LOADED_OBJECTS", "1")]),
     ("library_path", &[("LD_LIBRARY_PATH", "{dir}/evil")]),
@@ -46,9 +47,6 @@ const ATTEMPTS: [(&str, &[(&str, &str)]); 6] = [
         "environment",
         &[
             ("GCONV_PATH", "/x"),
-            ("GLIBC_TUNABLES", "glibc.malloc.check=3"),
-            ("LD_AUDIT", "x"),
-            ("LD_BIND_NOW", "1"),
             ("LD_HWCAP_MASK", "0"),
             ("LD_ORIGIN_PATH", "/x"),
             ("LD_PROFILE", "x"),
@@ -128,11 +126,14 @@ fn secure(attempt: &str, program: &str, environment: &[(&str, &str)], interprete
         String::from_utf8_lossy(&expected.stdout),
         String::from_utf8_lossy(&expected.stderr)
     );
-    let mut actual = run(&copy)?;
+    let (mut expected, mut actual) = (expected, run(&copy)?);
+    // Folio does not even look at LD_PRELOAD here, where glibc looks into the default folders and then complains.
+    expected.stderr = compare::without_lines(&expected.stderr, "from LD_PRELOAD cannot be preloaded");
     // An error message begins with the program's own path.
     for stream in [&mut actual.stdout, &mut actual.stderr] {
         *stream = compare::replace(stream, &copy.display().to_string(), &original.display().to_string());
     }
+    actual.stderr = compare::without_requester(&actual.stderr);
     fs::remove_dir_all(&folder)?;
     Ok(Verdict::from_findings(compare::difference(&expected, &actual).into_iter().collect()))
 }
