@@ -13,8 +13,8 @@ use crate::run::{Outcome, Run, Status};
 pub enum Reference {
     /// glibc says one sentence: Folio's first must be the same, and so must the status.
     Sentence,
-    /// glibc does not look, and crashes or runs on: Folio refuses with one sentence in the same shape and status 127,
-    /// unless the program runs to a good end under both.
+    /// glibc does not look, and crashes or runs on: Folio refuses in good order, unless the program runs to a good end
+    /// under both.
     Unchecked,
 }
 
@@ -69,7 +69,10 @@ impl Start<'_> {
             }
             let (expected, actual) = (native.outcome()?, under_test.outcome()?);
             let harmless = expected == actual && actual.status == Status::Exit(0);
-            problems.extend(self.wrong_with(&actual).filter(|_| !harmless));
+            if !harmless && !refused(&actual) {
+                let said = String::from_utf8_lossy(&actual.stderr);
+                problems.push(format!("neither refused in good order nor harmless: {}\n{said}", actual.status));
+            }
         } else {
             let (expected, actual) = (native.outcome()?, under_test.outcome()?);
             problems.extend(self.wrong_with(&expected).map(|problem| format!("under glibc itself: {problem}")));
@@ -96,8 +99,7 @@ impl Start<'_> {
     /// What is wrong with a message: it has the status, and every line of it begins with the program or the loader.
     fn wrong_with(&self, outcome: &Outcome) -> Option<String> {
         let said = String::from_utf8_lossy(&outcome.stderr);
-        let shaped = said.lines().all(|line| line.starts_with("./program: ") || line.starts_with("ld.so: "));
-        let good = outcome.status == Status::Exit(self.status) && shaped && said.contains(self.sentence);
+        let good = outcome.status == Status::Exit(self.status) && shaped(&said) && said.contains(self.sentence);
         (!good).then(|| {
             format!(
                 "expected status {} and a sentence with {:?}, but: {}\n{said}",
@@ -105,6 +107,17 @@ impl Start<'_> {
             )
         })
     }
+}
+
+/// Whether every line of a message begins with the program or the loader.
+fn shaped(said: &str) -> bool {
+    said.lines().all(|line| line.starts_with("./program: ") || line.starts_with("ld.so: "))
+}
+
+/// Whether a start ended with a message and one of the two statuses of a refusal.
+fn refused(outcome: &Outcome) -> bool {
+    let said = String::from_utf8_lossy(&outcome.stderr);
+    matches!(outcome.status, Status::Exit(127 | 1)) && !said.is_empty() && shaped(&said)
 }
 
 /// Every sentence about a library that cannot be loaded names the object that requires it.

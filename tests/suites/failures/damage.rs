@@ -102,7 +102,7 @@ const fn checked(name: &'static str, sentence: &'static str, change: fn(&mut Byt
 }
 
 const fn unchecked(name: &'static str, change: fn(&mut Bytes)) -> Damage {
-    Damage { name, reference: Reference::Unchecked, sentence: "libvictim.so", change }
+    Damage { name, reference: Reference::Unchecked, sentence: "", change }
 }
 
 pub const DAMAGES: &[Damage] = &[
