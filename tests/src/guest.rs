@@ -52,6 +52,7 @@ impl Guest {
         let mut hasher = DefaultHasher::new();
         (&self.text, &commands, compiler_version()).hash(&mut hasher);
         let folder = workspace::target("guests")?.join(format!("{}-{mode}-{:016x}", self.name, hasher.finish()));
+        let _lock = workspace::lock(&format!("{}-{mode}", self.name))?;
         let stamp = folder.join("built");
         if stamp.exists() {
             return Ok(folder);

@@ -76,6 +76,7 @@ pub fn root(suite: &'static str) -> Result<std::result::Result<Root, Unavailable
 }
 
 fn prepare(suite: &'static str) -> Result<Root> {
+    let _lock = workspace::lock(suite)?;
     let folder = workspace::target("roots")?.join(suite);
     let root = Root { suite, path: folder.join("root") };
     let stamp = folder.join("unpacked");

@@ -1,6 +1,6 @@
 //! Where the workspace keeps what the tests read and what they may write.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -26,6 +26,14 @@ pub fn fresh(folder: &str) -> Result<PathBuf> {
         fs::remove_dir_all(&path).with_context(|| format!("cannot empty {}", path.display()))?;
     }
     target(folder)
+}
+
+/// Waits until no other test process holds the lock of this name, and holds it while the file is open.
+pub fn lock(name: &str) -> Result<File> {
+    let path = target("locks")?.join(name);
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
 }
 
 /// Whether this run may not skip: continuous integration has root and a mirror, so a skip there is a failure.
