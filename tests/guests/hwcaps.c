@@ -7,8 +7,6 @@
 //#Program: -Llib -lcap -Wl,-rpath,'$ORIGIN/lib'
 //#Run:
 //#Run: LD_LIBRARY_PATH={dir}/only4
-//#Loader: --glibc-hwcaps-mask x86-64-v2 {program}
-//#Loader: --glibc-hwcaps-prepend mine {program}
 #ifdef LIBCAP
 int level(void) { return LEVEL; }
 #else

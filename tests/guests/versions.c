@@ -33,7 +33,8 @@ int main(void) {
     if (call(dlvsym(library, "fn", "OLD")) != 1) return 5;
     if (call(dlvsym(library, "fn", "NEW")) != 2) return 6;
     if (dlvsym(library, "fn", "NEVER")) return 7;
-    puts(dlerror());
+    // Where the library was found is spelt differently by different glibcs when the interpreter is run directly.
+    puts(strstr(dlerror(), "undefined symbol"));
     void *unversioned = dlopen("./unversioned.so", RTLD_NOW);
     if (!unversioned) { puts(dlerror()); return 8; }
     // A reference without a version takes the oldest definition (glibc elf/dl-lookup.c, check_match).

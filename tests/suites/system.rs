@@ -1,5 +1,5 @@
 //! What the system, not the user, decides: set-user-ID programs take nothing from the environment, and
-//! /etc/ld.so.preload is obeyed. Needs root: it makes a set-user-ID program, and a mount namespace with another /etc.
+//! /etc/ld.so.preload and /etc/ld.so.cache are obeyed. Needs root: it makes a set-user-ID program, and a mount namespace with another /etc.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -32,6 +32,7 @@ mkdir evil
 echo 'const char *who(void) { return "untrusted"; }' | gcc -x c -shared -fPIC -o evil/libwho.so -
 printf '#include <stdio.h>\n__attribute__((constructor)) static void loud(void) { puts("preloaded"); }' | gcc -x c -shared -fPIC -o evil/loud.so -
 gcc -o program program.c -L. -lwho -Wl,-rpath,"$PWD"
+gcc -o program.cached program.c -L. -lwho
 gcc -o program.origin program.c -L. -lwho -Wl,-rpath,'$ORIGIN'
 "#;
 
@@ -61,6 +62,18 @@ const ATTEMPTS: [(&str, &[(&str, &str)]); 6] = [
     ),
 ];
 
+/// Caches: as ldconfig writes it, and with damage done by a shell command.
+const CACHES: [(&str, &str); 8] = [
+    ("sound", ""),
+    ("absent", "rm etc/ld.so.cache"),
+    ("empty", ": > etc/ld.so.cache"),
+    ("truncated", "truncate -s 1000 etc/ld.so.cache"),
+    ("text", "seq 1 10000 > etc/ld.so.cache"),
+    ("count", r"printf '\377\377\377\177' | dd of=etc/ld.so.cache bs=1 seek=20 conv=notrunc 2>/dev/null"),
+    ("library_gone", "rm -r cached"),
+    ("best_gone", "rm cached/glibc-hwcaps/*/libwho.so"),
+];
+
 fn main() -> ExitCode {
     suite::run_or_explain(tests())
 }
@@ -83,6 +96,10 @@ fn tests() -> Result<Vec<Trial>> {
     ] {
         let with = interpreter.clone();
         tests.push(suite::test(format!("system::preload_file::{name}"), move || preload_file(name, lines, &with)));
+    }
+    for (name, change) in CACHES {
+        let with = interpreter.clone();
+        tests.push(suite::test(format!("system::cache::{name}"), move || cache(name, change, &with)));
     }
     Ok(tests)
 }
@@ -152,18 +169,47 @@ fn preload_file(name: &str, lines: &str, interpreter: &Interpreter) -> Result<Ve
     let original = folder.join("program");
     let copy = folder.join("program.interp");
     interpreter.adopt(&original, &copy)?;
-    let run = |file: &Path| -> Result<Outcome> {
-        let script = r#"mount --bind "$1/etc" /etc && exec -a ./program "$2""#;
-        Run::new(find("unshare").context("unshare (package util-linux) is missing")?)
-            .args(["--mount", "--propagation", "private", "bash", "-c", script, "bash"])
-            .args([&folder, &file.to_path_buf()])
-            .in_folder(&folder)
-            .outcome()
-    };
-    let (expected, actual) = (run(&original)?, run(&copy)?);
+    let (expected, actual) = (with_etc(&folder, &original)?, with_etc(&folder, &copy)?);
     ensure!(expected.status == Status::Exit(0), "under glibc: {}", expected.status);
     fs::remove_dir_all(&folder)?;
     Ok(Verdict::from_findings(compare::difference(&expected, &actual).into_iter().collect()))
+}
+
+/// A program finds its library through /etc/ld.so.cache alone, in a mount namespace with an /etc of its own; a damaged
+/// cache finds nothing, and does nothing worse.
+fn cache(name: &str, change: &str, interpreter: &Interpreter) -> Result<Verdict> {
+    if !workspace::is_root() {
+        return Ok(Verdict::Skip("a mount namespace needs root".to_owned()));
+    }
+    let folder = folder(&format!("cache-{name}"))?;
+    let make = format!(
+        "mkdir -p etc cached/glibc-hwcaps/x86-64-v2 cached/glibc-hwcaps/x86-64-v3 cached/glibc-hwcaps/x86-64-v4
+        for level in . glibc-hwcaps/x86-64-v2 glibc-hwcaps/x86-64-v3 glibc-hwcaps/x86-64-v4; do
+            echo \"const char *who(void) {{ return \\\"cached $level\\\"; }}\" |
+                gcc -x c -shared -fPIC -o cached/$level/libwho.so - -Wl,-soname,libwho.so
+        done
+        echo \"$PWD/cached\" > ld.so.conf; ldconfig -X -C etc/ld.so.cache -f ld.so.conf; {change}"
+    );
+    let made = Run::new("/bin/sh").args(["-ec", &make]).in_folder(&folder).outcome()?;
+    ensure!(made.status == Status::Exit(0), "{}", String::from_utf8_lossy(&made.stderr));
+    let original = folder.join("program.cached");
+    let copy = folder.join("program.interp");
+    interpreter.adopt(&original, &copy)?;
+    let (expected, mut actual) = (with_etc(&folder, &original)?, with_etc(&folder, &copy)?);
+    actual.stderr = compare::without_requester(&actual.stderr);
+    ensure!(matches!(expected.status, Status::Exit(0 | 127)), "under glibc: {}", expected.status);
+    fs::remove_dir_all(&folder)?;
+    Ok(Verdict::from_findings(compare::difference(&expected, &actual).into_iter().collect()))
+}
+
+/// Runs a program where the folder's `etc` is /etc.
+fn with_etc(folder: &Path, program: &Path) -> Result<Outcome> {
+    let script = r#"mount --bind "$1/etc" /etc && exec -a ./program "$2""#;
+    Run::new(find("unshare").context("unshare (package util-linux) is missing")?)
+        .args(["--mount", "--propagation", "private", "bash", "-c", script, "bash"])
+        .args([folder, program])
+        .in_folder(folder)
+        .outcome()
 }
 
 /// A fresh folder under /tmp, which other users can reach, with the programs built in it.
