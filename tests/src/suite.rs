@@ -33,8 +33,16 @@ pub fn test(name: impl Into<String>, body: impl FnOnce() -> anyhow::Result<Verdi
     })
 }
 
-/// Runs the suite with the command line of `cargo test`.
+/// Runs the suite with the command line of `cargo test`. Two runs of one working copy would empty each other's folders,
+/// so the later one waits for the earlier one.
 pub fn run(tests: Vec<Trial>) -> ExitCode {
+    let _lock = match workspace::lock("suite") {
+        Ok(lock) => lock,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
 

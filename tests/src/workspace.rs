@@ -32,7 +32,10 @@ pub fn fresh(folder: &str) -> Result<PathBuf> {
 pub fn lock(name: &str) -> Result<File> {
     let path = target("locks")?.join(name);
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("waiting for another test run ({})", path.display());
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
     Ok(file)
 }
 

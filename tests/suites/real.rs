@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn tests() -> Result<Vec<Trial>> {
     let interpreter = Interpreter::under_test()?;
-    let mut tests = Vec::new();
+    let mut tests = vec![suite::test("real::control", control)];
     for program in PROGRAMS {
         let with = interpreter.clone();
         tests.push(suite::test(format!("real::{}::copied", program.name), move || copied(program, &with)));
@@ -32,6 +32,13 @@ fn tests() -> Result<Vec<Trial>> {
         tests.push(suite::test(format!("real::{}::mounted", program.name), move || mounted(program, &with)));
     }
     Ok(tests)
+}
+
+/// The check for glibc's loader sees it where it is: in a program that runs under it.
+fn control() -> Result<Verdict> {
+    let mapped = maps::at_exit(&Run::new("/bin/true"))?;
+    let seen = !maps::glibc_loader(&mapped).is_empty();
+    Ok(if seen { Verdict::Pass } else { Verdict::Fail(format!("glibc's loader is not seen in\n{mapped}")) })
 }
 
 /// A copy of the program whose `PT_INTERP` names the interpreter under test.

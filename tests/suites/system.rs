@@ -214,7 +214,10 @@ fn with_etc(folder: &Path, program: &Path) -> Result<Outcome> {
 
 /// A fresh folder under /tmp, which other users can reach, with the programs built in it.
 fn folder(name: &str) -> Result<PathBuf> {
-    let folder = Path::new("/tmp").join(format!("folio-system-{}", std::process::id())).join(name);
+    let folder = Path::new("/tmp").join(format!("folio-system-{}", nix::unistd::geteuid())).join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
     fs::create_dir_all(&folder)?;
     let made = Run::new("/bin/sh").args(["-ec", SOURCES]).in_folder(&folder).outcome()?;
     ensure!(made.status == Status::Exit(0), "{}", String::from_utf8_lossy(&made.stderr));
