@@ -89,11 +89,9 @@ fn tests() -> Result<Vec<Trial>> {
             }));
         }
     }
-    for (name, lines) in [
-        ("one", "{dir}/evil/loud.so\n"),
-        ("comment", "# text\n{dir}/evil/loud.so # more\n"),
-        ("missing", "/nowhere.so"),
-    ] {
+    for (name, lines) in
+        [("one", "{dir}/evil/loud.so\n"), ("comment", "# text\n{dir}/evil/loud.so\n"), ("missing", "/nowhere.so")]
+    {
         let with = interpreter.clone();
         tests.push(suite::test(format!("system::preload_file::{name}"), move || preload_file(name, lines, &with)));
     }
@@ -110,7 +108,7 @@ fn secure(attempt: &str, program: &str, environment: &[(&str, &str)], interprete
         return Ok(Verdict::Skip("a set-user-ID program of root's needs root".to_owned()));
     }
     let folder = folder(&format!("{attempt}-{program}"))?;
-    let interpreter = interpreter.copied_into(&folder)?;
+    let interpreter = interpreter.reachable()?;
     let original = folder.join(program);
     let copy = folder.join("program.interp");
     interpreter.adopt(&original, &copy)?;

@@ -97,11 +97,8 @@ impl FileHeader {
             return Err(HeaderError::OtherClass);
         }
         if ident[EI_DATA] != ELFDATA2LSB {
-            return Err(if header.e_machine.swap_bytes() == EM_X86_64 {
-                HeaderError::ByteOrder
-            } else {
-                HeaderError::OtherMachine
-            });
+            // The machine is read as this machine reads numbers, whatever the file says of its own.
+            return Err(if header.e_machine == EM_X86_64 { HeaderError::ByteOrder } else { HeaderError::OtherMachine });
         }
         if ident[EI_VERSION] != EV_CURRENT {
             return Err(HeaderError::IdentVersion);
@@ -169,3 +166,7 @@ pub fn mapped_program_headers(
 ) -> impl Iterator<Item = ProgramHeader> + '_ {
     table.iter()
 }
+
+#[cfg(test)]
+#[path = "header_tests.rs"]
+mod tests;

@@ -33,6 +33,7 @@ pub enum Problem {
     Open(Errno),
     Read(Errno),
     Status(Errno),
+    /// Said without its error number, as glibc says it; it is kept for those who ask.
     Map(Errno),
     ZeroFill(Errno),
     Protect(Errno),
@@ -67,6 +68,8 @@ pub enum Problem {
     /// An `R_X86_64_32` or `PC32` that does not fit.
     Overflow { symbol: Vec<u8> },
     StaticTls,
+    /// `PT_GNU_STACK` asks for an executable stack that cannot be had.
+    ExecutableStack(Errno),
     NoMemory,
     /// dlopen(3) with neither `RTLD_LAZY` nor `RTLD_NOW`.
     OpenMode,
@@ -84,7 +87,7 @@ impl Problem {
             Problem::Open(errno)
             | Problem::Read(errno)
             | Problem::Status(errno)
-            | Problem::Map(errno)
+            | Problem::ExecutableStack(errno)
             | Problem::ZeroFill(errno)
             | Problem::Protect(errno) => *errno,
             Problem::NoMemory => Errno::ENOMEM,
@@ -134,6 +137,7 @@ impl fmt::Display for Problem {
                 "Symbol `{}' causes overflow in R_X86_64_32 or R_X86_64_PC32 relocation",
                 Lossy(symbol)
             ),
+            Problem::ExecutableStack(_) => f.write_str("cannot enable executable stack as shared object requires"),
             Problem::StaticTls => f.write_str("cannot allocate memory in static TLS block"),
             Problem::NoMemory => f.write_str("cannot allocate memory"),
             Problem::OpenMode => f.write_str("invalid mode for dlopen()"),

@@ -56,8 +56,9 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             self.objects[known].add_name(name);
             return Ok(known);
         }
-        let fail = |problem| Error::new(&found.path, problem);
-        let (placement, image) = self.source.map(found.file).map_err(fail)?;
+        // What is wrong with a file's segments is said under the name that was asked for, as glibc says it.
+        let (placement, image) = self.source.map(found.file).map_err(|problem| Error::new(name, problem))?;
+        let fail = |problem| Error::new(name, problem);
         let mut object = Object::decode(Kind::Library, &found.path, placement, image).map_err(fail)?;
         if object.flags_1() & DF_1_PIE != 0 {
             return Err(fail(Problem::PieNotLibrary));
@@ -160,8 +161,8 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
     }
 
     /// Loads everything that `roots` need. The result starts with `roots` and lists each object once, breadth first; what
-    /// cannot be loaded is reported and left out.
-    pub fn closure(&mut self, roots: &[ObjectId], report: &mut impl FnMut(Error)) -> Vec<ObjectId> {
+    /// cannot be loaded is reported, with its place in that list, and left out.
+    pub fn closure(&mut self, roots: &[ObjectId], report: &mut impl FnMut(usize, Error)) -> Vec<ObjectId> {
         let mut closure: Vec<ObjectId> = Vec::with_capacity(roots.len() * 2);
         for &root in roots {
             if !closure.contains(&root) {
@@ -172,32 +173,32 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         while next < closure.len() {
             let id = closure[next];
             next += 1;
-            if !self.objects[id].is_graphed {
-                self.load_needed(id, report);
-            }
-            for &needed in &self.objects[id].needed {
-                if !closure.contains(&needed) {
-                    closure.push(needed);
+            let is_graphed = core::mem::replace(&mut self.objects[id].is_graphed, true);
+            if is_graphed {
+                for &needed in &self.objects[id].needed {
+                    if !closure.contains(&needed) {
+                        closure.push(needed);
+                    }
                 }
+            } else {
+                self.load_needed(id, &mut closure, report);
             }
         }
         closure
     }
 
-    /// Loads the direct dependencies of one object.
-    fn load_needed(&mut self, id: ObjectId, report: &mut impl FnMut(Error)) {
-        self.objects[id].is_graphed = true;
+    /// Loads the direct dependencies of one object and appends them to `closure`.
+    fn load_needed(
+        &mut self,
+        id: ObjectId,
+        closure: &mut Vec<ObjectId>,
+        report: &mut impl FnMut(usize, Error),
+    ) {
         let Some(dynamic) = self.objects[id].dynamic else { return };
-        // Objects that the interpreter or the kernel brings need nobody.
-        if self.objects[id].kind == Kind::Interpreter || self.objects[id].kind == Kind::Vdso {
-            return;
-        }
         for name in dynamic.needed() {
             let Some(name) = name else {
-                report(Error::new(
-                    self.objects[id].display_name(self.program),
-                    Problem::StringTable,
-                ));
+                let problem = Problem::StringTable;
+                report(closure.len(), Error::new(self.objects[id].display_name(self.program), problem));
                 continue;
             };
             match self.load(name, Some(id), Reference::Needed) {
@@ -205,10 +206,13 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
                     if !self.objects[id].needed.contains(&needed) {
                         self.objects[id].needed.push(needed);
                     }
+                    if !closure.contains(&needed) {
+                        closure.push(needed);
+                    }
                 }
                 Err(error) => {
                     let requester = self.objects[id].display_name(self.program);
-                    report(error.required_by(requester));
+                    report(closure.len(), error.required_by(requester));
                 }
             }
         }

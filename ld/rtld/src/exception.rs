@@ -85,10 +85,8 @@ unsafe extern "C" fn _dl_exception_create(result: *mut Exception, object: *const
 /// Leaves the current operation with an error.
 pub fn raise(error: Error, program: &'static [u8]) -> ! {
     let errno = error.problem.errno();
-    let text = match &error.requester {
-        Some(requester) => alloc::format!("{} (required by {})", error.problem, Lossy(requester)),
-        None => error.problem.to_string(),
-    };
+    // Programs compare what dlerror(3) says: here it is glibc's sentence alone, without the requester.
+    let text = error.problem.to_string();
     let object = if error.object.is_empty() { program } else { &error.object };
     let exception = Exception::create(object, text.as_bytes());
     drop(text);

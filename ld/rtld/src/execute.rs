@@ -1,22 +1,22 @@
 //! Execute: relocate, protect and give thread-local storage, as the plan says, for the objects of a start or an opening.
 #![allow(unsafe_code)]
 
-use core::ptr::with_exposed_provenance;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use folio_elf::dynamic::DF_TEXTREL;
 use folio_link::error::{Error, Lossy, Problem};
 use folio_link::object::ObjectId;
 use folio_link::placement::{LoadSegment, PF_R, PF_W};
 use folio_link::{Errno, relocate as pass};
-use folio_runtime::syscall;
 
 use crate::binding::Binding;
+use crate::execstack;
 use crate::map;
 use crate::process::Process;
 use crate::publish;
 use crate::report;
 use crate::scope;
+use crate::threads;
 use crate::tls::{self, DYNAMIC, UNDECIDED};
 
 /// Relocates the objects of a sorted list that are not yet relocated, dependencies first, and protects each one's RELRO.
@@ -48,6 +48,7 @@ fn relocate_one(
     let objects = unsafe { process.objects.get() };
     let object = &objects[id];
     let Some(dynamic) = &object.dynamic else { return Ok(()) };
+    execstack::provide(process, object, running)?;
     let fail = |errno| Error::new(object.display_name(process.program), Problem::Protect(errno));
     let text_relocations = dynamic.flags & DF_TEXTREL != 0;
     if text_relocations {
@@ -114,41 +115,5 @@ pub fn initialise_static_tls(process: &Process, id: ObjectId) {
     if module == 0 || offset == UNDECIDED || offset == DYNAMIC {
         return;
     }
-    let global = process.global_record;
-    let word: *mut u32 = core::ptr::with_exposed_provenance_mut(global.address(layout.global.stack_cache_lock));
-    // SAFETY: libc's low-level lock, one word that is accessed atomically.
-    let lock = StackLock::take(unsafe { AtomicU32::from_ptr(word) });
-    for list in [layout.global.stack_used, layout.global.stack_user] {
-        let head = global.address(list);
-        let mut element: usize = global.get(list);
-        while element != head {
-            tls::initialise_in_thread(layout, element - usize::from(layout.pthread.list), map);
-            let next: *const usize = with_exposed_provenance(element);
-            // SAFETY: elements of libc's list of threads, which does not change under its lock.
-            element = unsafe { next.read() };
-        }
-    }
-    drop(lock);
-}
-
-/// libc's `_dl_stack_cache_lock`, held (*glibc sysdeps/nptl/lowlevellock.h*: 0 free, 1 taken, 2 taken and waited for).
-struct StackLock<'l>(&'l AtomicU32);
-
-impl<'l> StackLock<'l> {
-    fn take(word: &'l AtomicU32) -> StackLock<'l> {
-        if word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            while word.swap(2, Ordering::Acquire) != 0 {
-                let _ = syscall::futex_wait(word, 2);
-            }
-        }
-        StackLock(word)
-    }
-}
-
-impl Drop for StackLock<'_> {
-    fn drop(&mut self) {
-        if self.0.swap(0, Ordering::Release) == 2 {
-            let _ = syscall::futex_wake(self.0, 1);
-        }
-    }
+    threads::for_each(process, |thread| tls::initialise_in_thread(layout, thread, map));
 }

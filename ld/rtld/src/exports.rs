@@ -9,13 +9,15 @@ use folio_glibc::layout::TunableKind;
 use folio_glibc::tunables::Value;
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
-use rustix::mm::{MprotectFlags, mprotect};
+use rustix::mm::MprotectFlags;
 
 use folio_link::error::{Error, Problem};
 
 use crate::exception::raise;
+use crate::execstack;
 use crate::process::{Process, string};
 use crate::report::FAILURE;
+use crate::threads;
 
 /// Empty: the version node that it is in must exist.
 #[unsafe(no_mangle)]
@@ -77,19 +79,10 @@ unsafe extern "C" fn _dl_x86_get_cpu_features(_leaves: u32) -> *const u8 {
 /// `__nptl_change_stack_perm` (up to 2.40): makes a thread's stack executable.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __nptl_change_stack_perm(thread: *mut u8) -> c_int {
-    let p = &Process::get().layout.pthread;
-    let field = |offset: u16| {
-        let at: *const usize = thread.wrapping_add(usize::from(offset)).cast();
-        // SAFETY: libc passes a thread's control block.
-        unsafe { at.read() }
-    };
-    let guard = field(p.guardsize);
-    let (start, size) = (field(p.stackblock) + guard, field(p.stackblock_size) - guard);
-    let all = MprotectFlags::READ | MprotectFlags::WRITE | MprotectFlags::EXEC;
-    // SAFETY: the stack of a thread that is being created; nothing is taken away.
-    match unsafe { mprotect(with_exposed_provenance_mut(start), size, all) } {
+    let (start, size) = threads::own_stack(Process::get(), thread.expose_provenance());
+    match execstack::protect(start, size, MprotectFlags::empty()) {
         Ok(()) => 0,
-        Err(errno) => errno.raw_os_error(),
+        Err(errno) => errno.0,
     }
 }
 

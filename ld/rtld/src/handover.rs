@@ -13,6 +13,7 @@ use folio_runtime::stack::Stack;
 use folio_runtime::syscall;
 use rustix::fs::stat;
 
+use crate::options::Options;
 use crate::report;
 
 /// The name of glibc's loader, beside its libc.
@@ -60,6 +61,30 @@ fn interpreter_identity() -> Option<u64> {
     let line = maps.split(|&byte| byte == b'\n').find(|line| line.starts_with(own.as_bytes()))?;
     let inode = line.split(|&byte| byte == b' ').filter(|field| !field.is_empty()).nth(4)?;
     core::str::from_utf8(inode).ok()?.parse().ok()
+}
+
+/// Whether a program of a direct start has no use for a dynamic linker: it names none, and needs no library.
+pub fn is_for_kernel(program: &Object) -> bool {
+    let needs_any = program.dynamic.as_ref().is_some_and(|dynamic| dynamic.needed().next().is_some());
+    program.placement.interpreter.is_none() && !needs_any
+}
+
+/// Lets the kernel start a statically linked program (*glibc elf/rtld.c, rtld_chain_load*).
+pub fn to_kernel(stack: &Stack, options: &Options, program: &Object, own_soname: Option<&[u8]>) -> ! {
+    let own = own_soname.unwrap_or_default();
+    if program.soname().is_some_and(|soname| soname == own) {
+        report::refuse(own, &"loader cannot load itself");
+    }
+    let mut arguments: Vec<*const c_char> =
+        stack.arguments().skip(options.consumed).map(CStr::as_ptr).collect();
+    if let (Some(first), Some(argv0)) = (arguments.first_mut(), options.argv0) {
+        *first = argv0.as_ptr();
+    }
+    arguments.push(null());
+    // SAFETY: NUL-terminated strings in NULL-terminated arrays.
+    let errno = unsafe { syscall::execve(options.program.as_ptr(), arguments.as_ptr(), stack.envp().cast()) };
+    let path = Lossy(options.program.to_bytes());
+    report::refuse(own, &format_args!("cannot execute {path}: {}", Errno(errno.0)))
 }
 
 /// execve(2) of `LOADER --argv0 ARGV0 PROGRAM ARGS`; returns only on failure.

@@ -14,6 +14,7 @@ mod debugger;
 mod dlfcn;
 mod environment;
 mod exception;
+mod execstack;
 mod execute;
 mod exports;
 mod files;
@@ -35,6 +36,7 @@ mod report;
 mod scope;
 mod start;
 mod thread;
+mod threads;
 mod tls;
 
 use folio_runtime::allocator::Arena;

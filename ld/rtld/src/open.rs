@@ -155,7 +155,7 @@ fn load(
     if loader.objects[root].flags_1() & DF_1_NOOPEN != 0 {
         errors.push(Error::new(name, Problem::NotForDlopen));
     } else {
-        closure = loader.closure(&[root], &mut |error| errors.push(error));
+        closure = loader.closure(&[root], &mut |_, error| errors.push(error));
     }
     let new: Vec<ObjectId> = members[first_new..].to_vec();
     if errors.is_empty() {

@@ -16,6 +16,9 @@ pub struct Options {
     pub library_path: Option<&'static [u8]>,
     pub preload: Option<&'static [u8]>,
     pub argv0: Option<&'static CStr>,
+    /// `glibc-hwcaps` subdirectories to search first, and those that the processor's may be; colons between them.
+    pub hwcaps_prepend: Option<&'static [u8]>,
+    pub hwcaps_mask: Option<&'static [u8]>,
     pub inhibit_cache: bool,
     pub inhibit_rpath: Option<&'static [u8]>,
     /// The program's file.
@@ -44,6 +47,10 @@ Start PROGRAM with its shared libraries, as its own interpreter would.
   --library-path PATH   use PATH in place of LD_LIBRARY_PATH
   --inhibit-rpath LIST  ignore DT_RPATH and DT_RUNPATH of the objects in LIST
   --preload LIST        load the objects in LIST first
+  --glibc-hwcaps-prepend LIST
+                        search these glibc-hwcaps subdirectories first
+  --glibc-hwcaps-mask LIST
+                        search only these of the processor's subdirectories
   --argv0 STRING        give PROGRAM this argv[0]
   --help                print this and exit
   --version             print the version and exit
@@ -79,6 +86,8 @@ impl Options {
                 b"--inhibit-rpath" => options.inhibit_rpath = Some(value().to_bytes()),
                 b"--preload" => options.preload = Some(value().to_bytes()),
                 b"--argv0" => options.argv0 = Some(value()),
+                b"--glibc-hwcaps-prepend" => options.hwcaps_prepend = Some(value().to_bytes()),
+                b"--glibc-hwcaps-mask" => options.hwcaps_mask = Some(value().to_bytes()),
                 b"--help" => print(HELP),
                 b"--version" => print(concat!("ld-folio.so.1 (Folio) ", env!("CARGO_PKG_VERSION"), "\n")),
                 option if option.starts_with(b"-") => report::refuse(

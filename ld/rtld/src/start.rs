@@ -34,6 +34,7 @@ use linux_raw_sys::auxvec::{
 use crate::adopt;
 use crate::debugger::{self, Change};
 use crate::environment::Environment;
+use crate::execstack;
 use crate::execute;
 use crate::files::{self, Disk};
 use crate::find_object;
@@ -62,13 +63,20 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     let mut stack = unsafe { Stack::new(pointer) };
     let secure = stack.auxiliary_value(AT_SECURE as usize).unwrap_or(0) != 0;
     let environment = Environment::read(&mut stack, secure);
+    if secure && environment.trace {
+        // A set-user-ID program's libraries are nobody else's business (glibc elf/rtld.c, process_envvars).
+        exit_group(5);
+    }
     let mut objects = Objects::new();
     let mut cast = adopt(&mut stack, &mut objects);
     let discovery = discover(&stack, &environment, secure, &mut objects, &cast);
-    if discovery.listing(&environment, &cast) {
-        discovery.finish_listing(&objects, &cast);
+    if environment.trace {
+        discovery.list(&objects, &cast);
     }
-    discovery.require_complete(&objects, &cast);
+    discovery.require_complete(&cast);
+    if cast.options.is_some_and(|options| options.task == Task::List) {
+        discovery.list(&objects, &cast);
+    }
     let layout = choose_layout(&objects, &discovery, &stack, &cast);
     let process = publish_process(&stack, &environment, secure, objects, discovery, &mut cast, layout);
     link(process, &stack, &cast);
@@ -110,6 +118,9 @@ fn adopt(stack: &mut Stack, objects: &mut Objects<'static>) -> Cast {
     let (mut executable, options, program_file) = if is_direct {
         let options = Options::read(stack);
         let executable = map_program(options.program, &options);
+        if options.task == Task::Run && handover::is_for_kernel(&executable) {
+            handover::to_kernel(stack, &options, &executable, own.soname());
+        }
         enter_directly(stack, &options, &own, &executable);
         (executable, Some(options), options.program)
     } else {
@@ -141,6 +152,10 @@ fn map_program(path: &'static CStr, options: &Options) -> Object<'static> {
         }
         report::fatal(name, LOADING, &Error::new(name, problem))
     };
+    if !name.contains(&b'/') {
+        // glibc searches for such a name before it knows where to search.
+        fail(Problem::Open(folio_link::Errno(0)));
+    }
     let file = match files::open(name) {
         Ok(file) => file,
         Err(search::OpenError::Absent(errno)) => fail(Problem::Open(folio_link::Errno(errno))),
@@ -226,7 +241,8 @@ struct Discovery {
     closure: Vec<ObjectId>,
     /// The order of the list that programs see: the vDSO behind the executable, Folio where it is needed.
     members: Vec<ObjectId>,
-    errors: Vec<Error>,
+    /// What is missing, and where in the closure it would be.
+    errors: Vec<(usize, Error)>,
     version_errors: Vec<Error>,
 }
 
@@ -256,7 +272,7 @@ fn discover(
     let mut roots = alloc::vec![cast.executable];
     preload_all(&mut loader, environment, &options, secure, &mut roots);
     let mut errors = Vec::new();
-    let closure = loader.closure(&roots, &mut |error| errors.push(error));
+    let closure = loader.closure(&roots, &mut |place, error| errors.push((place, error)));
     let mut version_errors = Vec::new();
     for &id in &closure {
         version::check(objects, &members, id, cast.program, &mut |error| version_errors.push(error));
@@ -280,7 +296,11 @@ fn new_search(
             cpu::isa_level(memo, &values)
         }
     };
-    let subdirectories: Vec<&'static [u8]> = levels.directories().iter().map(|name| name.as_bytes()).collect();
+    let list = |list: Option<&'static [u8]>| list.map(|list| list.split(|&byte| byte == b':').filter(|name| !name.is_empty()));
+    let mut subdirectories: Vec<&'static [u8]> = list(options.hwcaps_prepend).into_iter().flatten().collect();
+    let is_allowed =
+        |name: &&[u8]| list(options.hwcaps_mask).is_none_or(|mut allowed| allowed.any(|other| other == *name));
+    subdirectories.extend(levels.directories().iter().map(|name| name.as_bytes()).filter(is_allowed));
     let platform = stack.auxiliary_value(AT_PLATFORM as usize).filter(|&platform| platform != 0);
     let settings = Settings {
         library_path: options.library_path.unwrap_or(environment.library_path),
@@ -342,21 +362,13 @@ fn list_order(closure: &[ObjectId], cast: &Cast) -> Vec<ObjectId> {
 }
 
 impl Discovery {
-    fn listing(&self, environment: &Environment, cast: &Cast) -> bool {
-        environment.trace || cast.options.is_some_and(|options| options.task == Task::List)
-    }
-
-    fn finish_listing(&self, objects: &Objects, cast: &Cast) -> ! {
-        let mut order: Vec<ObjectId> = alloc::vec![cast.executable];
-        order.extend(cast.vdso);
-        order.extend(self.closure.iter().filter(|&&id| id != cast.executable));
-        let errors: Vec<Error> = self.errors.iter().chain(&self.version_errors).cloned().collect();
-        list::print(objects, &order, &errors, cast.program)
+    fn list(&self, objects: &Objects, cast: &Cast) -> ! {
+        list::print(objects, cast.vdso, &self.closure, &self.errors, &self.version_errors, cast.program)
     }
 
     /// Ends the process, after naming everything, if something is missing.
-    fn require_complete(&self, _objects: &Objects, cast: &Cast) {
-        for error in &self.errors {
+    fn require_complete(&self, cast: &Cast) {
+        for (_, error) in &self.errors {
             report::error(cast.program, LOADING, error);
         }
         if !self.errors.is_empty() {
@@ -396,7 +408,7 @@ fn publish_process(
     _dl_argv.store(stack.argv(), Ordering::Relaxed);
     publish::kernel_facts(layout, ro, stack);
     fill_cpu_features(stack, layout, ro, &mut discovery.memo, &tunables);
-    let executable_stack = objects[cast.executable].placement.stack_flags.is_none_or(|flags| flags & 1 != 0);
+    let executable_stack = execstack::is_wanted_by(&objects[cast.executable]);
     publish::prepare_global(layout, global, executable_stack);
     let mut states = Vec::new();
     publish::add_objects(layout, global, &objects, &mut states, None, &discovery.members, true);
