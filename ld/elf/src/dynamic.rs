@@ -13,6 +13,7 @@ pub use goblin::elf64::dynamic::{
 /// `DT_RELR`, `DT_RELRSZ` (gABI 4.3); goblin 0.10 does not name them.
 const DT_RELRSZ: u64 = 35;
 const DT_RELR: u64 = 36;
+const DT_RELRENT: u64 = 37;
 
 /// A run of bytes that two dynamic entries describe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +136,10 @@ impl<'m> Dynamic<'m> {
                 tag::DT_SYMBOLIC => dynamic.flags |= DF_SYMBOLIC,
                 tag::DT_TEXTREL => dynamic.flags |= DF_TEXTREL,
                 tag::DT_BIND_NOW => dynamic.flags |= DF_BIND_NOW,
+                // Tables of records that are not of this machine's sizes cannot be read.
+                tag::DT_RELAENT | tag::DT_SYMENT if value != 24 => return None,
+                DT_RELRENT if value != 8 => return None,
+                tag::DT_PLTREL if value != tag::DT_RELA => return None,
                 tag::DT_DEBUG => dynamic.debug = Some(index),
                 _ => {}
             }
@@ -165,7 +170,16 @@ impl<'m> Dynamic<'m> {
             .map(move |entry| strings.get(entry.d_val))
     }
 
+    /// The arrays of initializers and finalizers.
+    pub fn arrays(&self) -> [Extent; 3] {
+        [self.preinit_array, self.init_array, self.fini_array]
+    }
+
     pub fn binds_now(&self) -> bool {
         self.flags & DF_BIND_NOW != 0 || self.flags_1 & DF_1_NOW != 0
     }
 }
+
+#[cfg(test)]
+#[path = "dynamic_tests.rs"]
+mod tests;

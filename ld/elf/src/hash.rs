@@ -146,3 +146,7 @@ impl<'m> SysvHash<'m> {
         None
     }
 }
+
+#[cfg(test)]
+#[path = "hash_tests.rs"]
+mod tests;

@@ -115,20 +115,20 @@ impl<'m> Image<'m> {
         self.segments
     }
 
-    /// The segment that holds `at`, and the number of its bytes from there on.
+    /// The segment that holds `at`, and how far into it that is. A damaged file's segment may wrap around.
     #[inline]
     fn segment(&self, at: Vaddr) -> Option<(&'m Segment, u64)> {
         self.segments.iter().find_map(|segment| {
             let into = at.0.wrapping_sub(segment.start.0);
-            (into < segment.size).then(|| (segment, segment.size - into))
+            (into < segment.size).then_some((segment, into))
         })
     }
 
     /// Where the `length` bytes at `at` are, if one segment holds them all.
     #[inline]
     fn locate(&self, at: Vaddr, length: u64) -> Option<(u64, bool)> {
-        let (segment, left) = self.segment(at)?;
-        (length <= left).then(|| (segment.memory + (at.0 - segment.start.0), segment.writable))
+        let (segment, into) = self.segment(at)?;
+        (length <= segment.size - into).then(|| (segment.memory + into, segment.writable))
     }
 
     /// A copy of the record at `at`.
@@ -153,6 +153,10 @@ impl<'m> Image<'m> {
 
     /// Copies `length` bytes at `from` of `source` to `to` of this image (`R_X86_64_COPY`).
     pub fn copy_from(&self, to: Vaddr, source: &Image, from: Vaddr, length: u64) -> Option<()> {
+        // A symbol without a size may lie at the very end of its segment, where no byte is.
+        if length == 0 {
+            return Some(());
+        }
         let (target, writable) = self.locate(to, length)?;
         let (origin, _) = source.locate(from, length)?;
         if !writable {
@@ -185,8 +189,8 @@ impl<'m> Image<'m> {
 
     /// All whole records from `at` to the end of its segment: for tables that do not say their own size.
     pub fn table_to_end<T: Pod>(&self, at: Vaddr) -> Option<Table<'m, T>> {
-        let (_, left) = self.segment(at)?;
-        self.table(at, left / size_of::<T>() as u64)
+        let (segment, into) = self.segment(at)?;
+        self.table(at, (segment.size - into) / size_of::<T>() as u64)
     }
 
     /// The string table of `length` bytes at `at`.
@@ -243,12 +247,12 @@ impl Writer<'_> {
 
     #[cold]
     fn locate_anew(&mut self, at: Vaddr, length: u64) -> Option<u64> {
-        let (segment, left) = self.image.segment(at)?;
-        if !segment.writable || length > left {
+        let (segment, into) = self.image.segment(at)?;
+        if !segment.writable || length > segment.size - into {
             return None;
         }
         self.current = *segment;
-        Some(segment.memory + (at.0 - segment.start.0))
+        Some(segment.memory + into)
     }
 
     /// A copy of the record at `at`, which must be writable memory.
@@ -383,3 +387,7 @@ impl<'m> Strings<'m> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

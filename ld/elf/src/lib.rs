@@ -15,6 +15,11 @@ pub mod relocation;
 pub mod symbol;
 pub mod version;
 
+#[cfg(test)]
+mod real_files;
+#[cfg(test)]
+mod totality_tests;
+
 pub use address::{Addr, Bias, Vaddr};
 pub use dynamic::Dynamic;
 pub use header::{FileHeader, HeaderError, ProgramHeader};

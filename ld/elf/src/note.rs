@@ -21,3 +21,7 @@ pub fn build_id(notes: &[u8]) -> Option<&[u8]> {
     }
     None
 }
+
+#[cfg(test)]
+#[path = "note_tests.rs"]
+mod tests;

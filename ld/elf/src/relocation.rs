@@ -67,3 +67,7 @@ impl Iterator for SetBits {
         Some(bit)
     }
 }
+
+#[cfg(test)]
+#[path = "relocation_tests.rs"]
+mod tests;

@@ -1,7 +1,8 @@
 //! Symbol versions: what an object defines (`DT_VERDEF`) and what it needs of others (`DT_VERNEED`).
 //!
 //! Both are chains of records that point forward by byte offsets; a chain whose offset is 0 ends. Offsets are unsigned,
-//! so each step goes forward and a chain is no longer than its segment. (*LSB Core, Symbol Versioning*.)
+//! so each step goes forward and a chain is no longer than its segment. Many chains could still share one long tail, so
+//! no more records are read than the segment has room for. (*LSB Core, Symbol Versioning*.)
 
 use crate::address::Vaddr;
 use crate::image::{Image, Strings};
@@ -41,6 +42,11 @@ fn word(image: &Image, at: Vaddr, offset: u64) -> Option<u32> {
     image.read(at.checked_add(offset)?)
 }
 
+/// How many records of at least 16 bytes fit between `at` and the end of its segment.
+fn room(image: &Image, at: Vaddr) -> usize {
+    image.table_to_end::<[u32; 4]>(at).map_or(0, |records| records.len())
+}
+
 /// The record `offset` bytes after `at`, or none where the chain ends.
 fn follow(at: Vaddr, offset: u32) -> Option<Vaddr> {
     (offset != 0)
@@ -55,8 +61,10 @@ pub fn definitions<'i, 'm: 'i>(
     at: Vaddr,
 ) -> impl Iterator<Item = Definition<'m>> + use<'i, 'm> {
     let mut next = Some(at);
+    let mut left = room(image, at);
     core::iter::from_fn(move || {
         let at = next?;
+        left = left.checked_sub(1)?;
         let auxiliary = at.checked_add(u64::from(word(image, at, 12)?))?;
         next = follow(at, word(image, at, 16)?);
         Some(Definition {
@@ -76,8 +84,10 @@ pub fn needs<'i, 'm: 'i>(
 ) -> impl Iterator<Item = Need<'m>> + use<'i, 'm> {
     let mut next_file = Some(at);
     let mut current: Option<(&'m [u8], Vaddr)> = None;
+    let mut left = room(image, at);
     core::iter::from_fn(move || {
         loop {
+            left = left.checked_sub(1)?;
             if let Some((file, at)) = current {
                 current = follow(at, word(image, at, 12)?).map(|at| (file, at));
                 return Some(Need {
@@ -97,3 +107,7 @@ pub fn needs<'i, 'm: 'i>(
         }
     })
 }
+
+#[cfg(test)]
+#[path = "version_tests.rs"]
+mod tests;
