@@ -1,4 +1,5 @@
-// dlopen, dlsym, dlclose, dlerror, RTLD_NOLOAD, RTLD_GLOBAL, RTLD_NODELETE, reference counts and unloading.
+// dlopen, dlsym, dlerror, RTLD_NOLOAD, RTLD_GLOBAL, RTLD_NODELETE, and reference counts. A lookup from the program
+// makes the program depend on what it found, which then stays; `dlclose.c` shows what goes.
 //#Library: libbelow.so:
 //#Library: opened.so: -L. -lbelow -Wl,-rpath,'$ORIGIN'
 //#Library: user.so: -Wl,--unresolved-symbols=ignore-all
@@ -53,7 +54,7 @@ int main(void) {
     *(int *)dlsym(opened, "opened_data") = 8;
     if (dlclose(opened)) return 18;
     opened = dlopen("./opened.so", RTLD_NOW | RTLD_NODELETE);
-    printf("fresh data: %d\n", *(int *)dlsym(opened, "opened_data"));
+    printf("data: %d\n", *(int *)dlsym(opened, "opened_data"));
     if (dlclose(opened)) return 19;
     if (!dlopen("./opened.so", RTLD_NOW | RTLD_NOLOAD)) return 20;
     void *self = dlopen(NULL, RTLD_NOW);

@@ -219,9 +219,7 @@ fn fails(failure: &Failure, interpreter: &Interpreter) -> Result<Verdict> {
     }
     // Another user cannot come into every working copy: then all that takes part lies under /tmp.
     let (place, interpreter) = if failure.wrapper == NOBODY {
-        let place = reachable_folder(failure.name)?;
-        let interpreter = interpreter.copied_into(&place)?;
-        (place, interpreter)
+        (reachable_folder(failure.name)?, interpreter.reachable()?)
     } else {
         (workspace::fresh(&format!("failures/{}", failure.name))?, interpreter.clone())
     };
