@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::compare;
 use crate::directives::{Directives, Launch, Mode, Step, Way};
 use crate::interpreter::{GLIBC, Interpreter};
-use crate::run::{Outcome, Run, Status};
+use crate::run::{Outcome, Run, Status, output};
 use crate::workspace;
 
 /// A guest: one source with its directives.
@@ -62,7 +62,7 @@ impl Guest {
         }
         fs::create_dir_all(&folder)?;
         for command in &commands {
-            let output = Command::new("sh").args(["-ec", command]).current_dir(&folder).output()?;
+            let output = output(Command::new("sh").args(["-ec", command]).current_dir(&folder))?;
             if !output.status.success() {
                 bail!("{}: {command}\n{}", self.name, String::from_utf8_lossy(&output.stderr));
             }
@@ -217,7 +217,7 @@ fn dressed(run: Run, folder: &Path, launch: &Launch) -> Run {
 
 fn compiler_version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
-    VERSION.get_or_init(|| match Command::new("gcc").arg("-v").output() {
+    VERSION.get_or_init(|| match output(Command::new("gcc").arg("-v")) {
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(_) => String::new(),
     })

@@ -16,7 +16,7 @@ use object::Endianness;
 use object::elf::{FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};
 
-use crate::run::writing;
+use crate::run::{output, writing};
 
 /// glibc's loader for x86-64, by the path that the psABI supplement of Linux fixes.
 pub const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
@@ -98,7 +98,7 @@ impl Interpreter {
     pub fn adopt_with_patchelf(&self, program: &Path, copy: &Path) -> Result<()> {
         let _ = fs::remove_file(copy);
         writing(|| fs::copy(program, copy))?;
-        let output = Command::new("patchelf").arg("--set-interpreter").arg(&self.path).arg(copy).output()?;
+        let output = output(Command::new("patchelf").arg("--set-interpreter").arg(&self.path).arg(copy))?;
         if !output.status.success() {
             bail!("patchelf: {}", String::from_utf8_lossy(&output.stderr));
         }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{Run, find};
+use crate::run::{Run, find, output};
 use crate::workspace;
 
 /// The packages whose programs run in each root; apt adds what they need.
@@ -152,7 +152,7 @@ impl Apt {
     }
 
     fn has(&self, package: &str) -> bool {
-        let shown = self.command("apt-cache").args(["show", package]).output();
+        let shown = output(self.command("apt-cache").args(["show", package]));
         shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
     }
 
@@ -180,10 +180,9 @@ fn mirror() -> Result<String> {
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
         .context("/etc/os-release names no codename")?
         .trim_matches('"');
-    let output = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"])
-        .output()
-        .context("apt-get is missing")?;
+    let mut command = Command::new("apt-get");
+    command.args(["indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]);
+    let output = output(&mut command).context("apt-get is missing")?;
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .find_map(|line| line.strip_prefix(&format!("{codename} main ")))
@@ -192,7 +191,7 @@ fn mirror() -> Result<String> {
 }
 
 fn checked(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    let output = output(command).with_context(|| format!("cannot start {:?}", command.get_program()))?;
     if !output.status.success() {
         let said: String = String::from_utf8_lossy(&output.stderr).chars().take(2000).collect();
         bail!("{:?} failed: {said}", command.get_program());
@@ -238,20 +237,20 @@ impl Root {
 
     /// A program of the root by its name: the path inside, with every symbolic link followed inside.
     pub fn find(&self, name: &str) -> Option<PathBuf> {
-        let output = Command::new("chroot")
+        let mut command = Command::new("chroot");
+        command
             .arg(&self.path)
             .args(["/bin/bash", "-c", r#"readlink -f "$(type -P "$1")""#, "bash", name])
             .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .output()
-            .ok()?;
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let output = output(&mut command).ok()?;
         let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         (output.status.success() && path.is_absolute()).then_some(path)
     }
 
     /// The version of the root's glibc, such as `2.41`.
     pub fn glibc_version(&self) -> Result<String> {
-        let output = Command::new("chroot").arg(&self.path).args(["/usr/bin/getconf", "GNU_LIBC_VERSION"]).output()?;
+        let output = output(Command::new("chroot").arg(&self.path).args(["/usr/bin/getconf", "GNU_LIBC_VERSION"]))?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         said.trim().strip_prefix("glibc ").map(str::to_owned).context("getconf names no glibc")
     }

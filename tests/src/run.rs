@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -189,6 +189,11 @@ static WRITING: RwLock<()> = RwLock::new(());
 pub fn start(command: &mut Command) -> std::io::Result<Child> {
     let _reading = WRITING.read().unwrap_or_else(PoisonError::into_inner);
     command.spawn()
+}
+
+/// Runs a tool of the tests to its end while no program is being written, and takes its output.
+pub fn output(command: &mut Command) -> std::io::Result<Output> {
+    start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?.wait_with_output()
 }
 
 /// Writes a program while no command is being started.
