@@ -91,5 +91,6 @@ fn without_interpreter(mut outcome: Outcome, interpreter: &Path) -> Result<Outco
         .filter(|line| !line.contains(&name) && !line.contains("/ld-linux") && !line.contains("/tmp/folio-"))
         .collect();
     outcome.stdout = kept.join("\n").into_bytes();
+    outcome.stderr = compare::without_requester(&outcome.stderr);
     Ok(outcome)
 }
