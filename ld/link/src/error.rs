@@ -76,8 +76,6 @@ pub enum Problem {
     NoMoreNamespaces,
     /// dlclose(3) of an object that is not open.
     NotOpen,
-    /// dlinfo(3), `RTLD_DI_SERINFO`.
-    SearchPathUnknown,
 }
 
 impl Problem {
@@ -142,7 +140,6 @@ impl fmt::Display for Problem {
             Problem::NoMemory => f.write_str("cannot allocate memory"),
             Problem::OpenMode => f.write_str("invalid mode for dlopen()"),
             Problem::NoMoreNamespaces => f.write_str("no more namespaces available for dlmopen()"),
-            Problem::SearchPathUnknown => f.write_str("search path information is not available"),
             Problem::NotOpen => f.write_str("shared object not open"),
         }
     }

@@ -6,13 +6,13 @@
 use alloc::vec::Vec;
 
 use folio_elf::dynamic::{DF_1_NODEFLIB, DF_1_PIE};
-use folio_elf::{HeaderError, Image};
+use folio_elf::{HeaderError, Image, Vaddr};
 
 use crate::errno::Errno;
 use crate::error::{Error, Problem};
 use crate::object::{Identity, Kind, Object, ObjectId, Objects};
 use crate::placement::{Placement, PlacementError};
-use crate::search::{self, Files, Observe, Owner, Reference, Requester, Search, SearchError};
+use crate::search::{self, Files, Observe, Owner, PathList, Reference, Requester, Search, SearchError};
 
 /// What opens, identifies and maps files.
 pub trait Source<'m>: Files<Error = Problem> {
@@ -20,6 +20,8 @@ pub trait Source<'m>: Files<Error = Problem> {
     fn identity(&self, file: &Self::File) -> Identity;
     /// Maps the file's segments from the descriptor that it was opened with.
     fn map(&mut self, file: Self::File) -> Result<(Placement, Image<'m>), Problem>;
+    /// Takes back what `map` did, for a file that is no library after all.
+    fn unmap(&mut self, start: Vaddr, span: u64, image: Image<'m>);
     /// The directory that `$ORIGIN` means for an object at `path`: absolute (*glibc elf/dl-object.c, _dl_new_object*).
     fn origin(&mut self, path: &[u8]) -> Vec<u8>;
 }
@@ -59,10 +61,15 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         // What is wrong with a file's segments is said under the name that was asked for, as glibc says it.
         let (placement, image) = self.source.map(found.file).map_err(|problem| Error::new(name, problem))?;
         let fail = |problem| Error::new(name, problem);
-        let mut object = Object::decode(Kind::Library, &found.path, placement, image).map_err(fail)?;
-        if object.flags_1() & DF_1_PIE != 0 {
-            return Err(fail(Problem::PieNotLibrary));
-        }
+        let (start, span) = (placement.start(), placement.span());
+        let decoded = Object::decode(Kind::Library, &found.path, placement, image);
+        let library = decoded.and_then(|object| {
+            if object.flags_1() & DF_1_PIE == 0 { Ok(object) } else { Err(Problem::PieNotLibrary) }
+        });
+        let mut object = library.map_err(|problem| {
+            self.source.unmap(start, span, image);
+            fail(problem)
+        })?;
         object.identity = Some(identity);
         object.loader = requester;
         object.origin = self.source.origin(&found.path);
@@ -111,25 +118,16 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         let from = requester.unwrap_or(self.executable);
         self.decompose_paths(from);
         let objects = &*self.objects;
-        let mut rpaths = Vec::new();
-        let mut link = Some(from);
-        let mut passed_executable = false;
-        while let Some(id) = link {
-            passed_executable |= id == self.executable;
-            rpaths.extend(objects[id].rpath.as_ref());
-            link = objects[id].loader;
-        }
-        if !passed_executable {
-            rpaths.extend(objects[self.executable].rpath.as_ref());
-        }
-        let object = &objects[from];
-        let requester = Requester {
-            owner: owner(object),
-            runpath: object.runpath.as_ref(),
-            rpaths: &rpaths,
-            no_default_libraries: object.flags_1() & DF_1_NODEFLIB != 0,
-        };
+        let rpaths = rpaths(objects, from, self.executable);
+        let requester = as_requester(&objects[from], &rpaths);
         self.search.find(self.source, self.observe, &requester, reference, name)
+    }
+
+    /// The directories that a search for `from` goes through, but for those that the cache names (dlinfo(3)).
+    pub fn search_path(&mut self, from: ObjectId) -> Vec<Vec<u8>> {
+        self.decompose_paths(from);
+        let rpaths = rpaths(self.objects, from, self.executable);
+        self.search.path(&as_requester(&self.objects[from], &rpaths))
     }
 
     /// Takes apart the search paths that a search for `from` may use.
@@ -216,6 +214,31 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
                 }
             }
         }
+    }
+}
+
+/// `DT_RPATH` of an object, of the object that had it loaded, and so on, then of the executable.
+fn rpaths<'o>(objects: &'o Objects, from: ObjectId, executable: ObjectId) -> Vec<&'o PathList> {
+    let mut rpaths = Vec::new();
+    let mut link = Some(from);
+    let mut passed_executable = false;
+    while let Some(id) = link {
+        passed_executable |= id == executable;
+        rpaths.extend(objects[id].rpath.as_ref());
+        link = objects[id].loader;
+    }
+    if !passed_executable {
+        rpaths.extend(objects[executable].rpath.as_ref());
+    }
+    rpaths
+}
+
+fn as_requester<'o>(object: &'o Object, rpaths: &'o [&'o PathList]) -> Requester<'o> {
+    Requester {
+        owner: owner(object),
+        runpath: object.runpath.as_ref(),
+        rpaths,
+        no_default_libraries: object.flags_1() & DF_1_NODEFLIB != 0,
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Object<'m> {
     /// `DT_RPATH` and `DT_RUNPATH`, taken apart when a search first asked for them.
     pub rpath: Option<PathList>,
     pub runpath: Option<PathList>,
+    /// Its finalizers have run, and it is about to be unloaded: no request and no reference means it any more.
+    pub is_removed: bool,
 }
 
 impl<'m> Object<'m> {
@@ -88,6 +90,7 @@ impl<'m> Object<'m> {
             is_graphed: false,
             rpath: None,
             runpath: None,
+            is_removed: false,
         })
     }
 
@@ -97,7 +100,7 @@ impl<'m> Object<'m> {
 
     /// Whether a request for `name` means this object: it was asked for so before, or it is its `DT_SONAME`.
     pub fn answers_to(&self, name: &[u8]) -> bool {
-        self.names.iter().any(|known| known == name) || self.soname() == Some(name)
+        !self.is_removed && (self.names.iter().any(|known| known == name) || self.soname() == Some(name))
     }
 
     /// Remembers a name by which the object was asked for.

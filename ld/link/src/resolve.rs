@@ -89,11 +89,16 @@ impl Uniques {
         if reference.class == Class::Copy { found } else { settled }
     }
 
-    /// Whether some unique name is bound to `id`, which pins it.
-    pub fn pins(&self, id: ObjectId) -> bool {
-        self.by_name
-            .as_ref()
-            .is_some_and(|table| table.values().any(|definition| definition.object == id))
+    /// The objects that define a unique name: they can never be unloaded.
+    pub fn pinned(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.by_name.iter().flat_map(HashMap::values).map(|definition| definition.object)
+    }
+
+    /// Forgets the names that objects define which could not be opened after all.
+    pub fn forget(&mut self, gone: &[ObjectId]) {
+        if let Some(table) = &mut self.by_name {
+            table.retain(|_, definition| !gone.contains(&definition.object));
+        }
     }
 }
 
@@ -117,8 +122,11 @@ pub fn lookup<'s>(
                 }
                 continue;
             }
+            if !objects.may_define(id, reference.gnu_hash) {
+                continue;
+            }
             let Some(object) = objects.get(id) else { continue };
-            if reference.class == Class::Copy && object.kind == Kind::Executable {
+            if object.is_removed || (reference.class == Class::Copy && object.kind == Kind::Executable) {
                 continue;
             }
             let Some((index, symbol)) = find_in(object, reference) else {

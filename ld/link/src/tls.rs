@@ -6,6 +6,7 @@
 //! `_dl_determine_tlsoffset`; elf/dl-reloc.c, `_dl_try_allocate_static_tls`), holes that alignment leaves included, because
 //! `libc.so.6`, debuggers and sanitizers read them.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 /// The alignment that the thread control block itself needs.
@@ -126,7 +127,8 @@ impl StaticLayout {
     /// `optional` is the part of it that may be spent on modules that could do without.
     pub fn finish(self, surplus: u64, optional: u64) -> Result<StaticBlock, Error> {
         let top = self.used.checked_add(surplus).and_then(|size| size.checked_next_multiple_of(self.align));
-        Ok(StaticBlock { used: self.used, top: top.ok_or(Error::Size)?, align: self.align, optional })
+        let top = top.ok_or(Error::Size)?;
+        Ok(StaticBlock { base: self.used, taken: Vec::new(), top, align: self.align, optional })
     }
 }
 
@@ -142,7 +144,10 @@ pub enum Demand {
 /// The static TLS block that every thread has, and what is left of its surplus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticBlock {
-    used: u64,
+    /// Bytes of the modules of the start.
+    base: u64,
+    /// Offsets of the places that were taken from the surplus, ascending.
+    taken: Vec<u64>,
     top: u64,
     align: u64,
     optional: u64,
@@ -151,7 +156,7 @@ pub struct StaticBlock {
 impl StaticBlock {
     /// Bytes of all placed modules: `_dl_tls_static_used`.
     pub fn used(&self) -> u64 {
-        self.used
+        self.taken.last().copied().unwrap_or(self.base)
     }
 
     /// Bytes below the thread pointer, the surplus included. `_dl_tls_static_size` is this and the size of `struct pthread`.
@@ -174,16 +179,21 @@ impl StaticBlock {
         if module.alignment().ok()? > self.align {
             return None;
         }
-        let offset = module.offset_behind(self.used).ok()?;
-        let taken = offset - self.used;
+        let offset = module.offset_behind(self.used()).ok()?;
+        let taken = offset - self.used();
         if offset > self.top || (demand == Demand::Optional && taken > self.optional) {
             return None;
         }
         if demand == Demand::Optional {
             self.optional -= taken;
         }
-        self.used = offset;
+        self.taken.push(offset);
         Some(offset)
+    }
+
+    /// Gives a place back that [`take`](Self::take) gave. It can be used again once all that were taken later are back too.
+    pub fn give_back(&mut self, offset: u64) {
+        self.taken.retain(|&taken| taken != offset);
     }
 }
 

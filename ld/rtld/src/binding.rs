@@ -20,6 +20,7 @@ use folio_runtime::tls::{
     TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak,
 };
 
+use crate::open;
 use crate::process::{Process, function};
 use crate::report;
 use crate::scope;
@@ -84,16 +85,20 @@ impl Questions for Binding<'_> {
         let entry = |entry: unsafe extern "C" fn()| entry as usize as u64;
         let Some(object) = object else { return Ok([entry(tlsdesc_undefined_weak), offset]) };
         // SAFETY: the load lock is held during relocation.
-        let state = unsafe { self.process.state(object) };
+        let state = unsafe { self.process.state_mut(object) };
         let layout = self.process.layout;
         let below = tls::offset_of(layout, state.map).load(Ordering::Acquire);
         if below != UNDECIDED && below != DYNAMIC {
             return Ok([entry(tlsdesc_static), offset.wrapping_sub(below as u64)]);
         }
-        let argument = Box::leak(Box::new(TlsDescriptorArgument {
-            generation: tls::FOLIO_TLS_GENERATION.load(Ordering::Relaxed) + 1,
-            index: TlsIndex { module: state.map.record().get(layout.link_map.tls_modid), offset: offset as usize },
-        }));
+        let index = TlsIndex { module: state.map.record().get(layout.link_map.tls_modid), offset: offset as usize };
+        let known = state.descriptors.iter().position(|argument| argument.index == index);
+        let known = known.unwrap_or_else(|| {
+            let generation = tls::FOLIO_TLS_GENERATION.load(Ordering::Relaxed) + 1;
+            state.descriptors.push(Box::new(TlsDescriptorArgument { generation, index }));
+            state.descriptors.len() - 1
+        });
+        let argument: &TlsDescriptorArgument = &state.descriptors[known];
         Ok([entry(tlsdesc_dynamic), (&raw const *argument).expose_provenance() as u64])
     }
 
@@ -103,20 +108,18 @@ impl Questions for Binding<'_> {
         }
         // SAFETY: the load lock is held during relocation.
         let missing = unsafe { self.process.missing.get_mut() };
-        let stub = stub_address(missing.len())?;
-        missing.push((requester, symbol));
+        let free = missing.iter().position(Option::is_none).unwrap_or(missing.len());
+        let stub = stub_address(free)?;
+        match missing.get_mut(free) {
+            Some(slot) => *slot = Some((requester, symbol)),
+            None => missing.push(Some((requester, symbol))),
+        }
         Some(Addr(stub as u64))
     }
 
     fn bound(&mut self, requester: ObjectId, definition: &Definition) {
-        if !self.running {
-            return;
-        }
-        let provider = definition.object.0 as usize;
-        // SAFETY: the load lock is held during relocation.
-        let state = unsafe { self.process.state_mut(requester) };
-        if !state.closure.objects.contains(&definition.object) && !state.bound.contains(&provider) {
-            state.bound.push(provider);
+        if self.running {
+            open::note_binding(self.process, requester, definition.object);
         }
     }
 
@@ -140,7 +143,7 @@ extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     // SAFETY: the load lock is held.
     let (objects, missing, uniques) =
         unsafe { (process.objects.get(), process.missing.get(), process.uniques.get_mut()) };
-    let (requester, symbol_index) = missing[index];
+    let (requester, symbol_index) = missing[index].expect("the object that calls the stub is loaded");
     let object = &objects[requester];
     let symbols = object.symbols.as_ref().expect("a symbol was missing in it");
     let symbol = symbols.get(symbol_index).expect("the relocation was checked");
@@ -154,6 +157,7 @@ extern "C" fn folio_missing_function(index: usize) -> *const u8 {
         let error = Error::new(object.display_name(process.program), problem);
         report::fatal(process.program, "symbol lookup error", &error);
     };
+    open::note_binding(process, requester, definition.object);
     let address = relocate::address_of(objects, &definition);
     drop(lock);
     let target =

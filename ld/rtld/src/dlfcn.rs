@@ -18,6 +18,7 @@ use crate::exception::raise;
 use crate::find_object;
 use crate::open::{self, Mode};
 use crate::process::{Process, string};
+use crate::unload;
 
 /// `_dl_open`: gives the link map of the object that `file` means, loading it and what it needs.
 pub unsafe extern "C" fn open(
@@ -51,9 +52,7 @@ pub unsafe extern "C" fn close(map: *mut u8) {
     let process = Process::get();
     let outcome = {
         let _lock = process.lock();
-        // SAFETY: libc passes a link map that `open` gave, or one that was closed since: link maps are not freed.
-        let id = unsafe { process.object_of(map) };
-        id.map_or(Ok(()), |id| open::close(process, id))
+        unload::close(process, map)
     };
     if let Err(error) = outcome {
         raise(error, b"");
@@ -79,6 +78,7 @@ struct ScopeElement {
 /// `type_class` bits and `flags` bits (*glibc sysdeps/generic/ldsodefs.h*).
 const CLASS_PLT: c_int = 1;
 const CLASS_COPY: c_int = 2;
+const ADD_DEPENDENCY: c_int = 1;
 const RETURN_NEWEST: c_int = 2;
 
 /// `_dl_lookup_symbol_x`: finds the definition of `name` in a NULL-terminated list of scopes. Gives the defining object's
@@ -118,7 +118,9 @@ pub unsafe extern "C" fn lookup_symbol_x(
         let (objects, uniques) = unsafe { (process.objects.get(), process.uniques.get_mut()) };
         match resolve::lookup(objects, &scopes, &looked_up, skip, uniques, None) {
             Some(definition) => {
-                open::note_binding(process, requester, definition.object);
+                if let Some(requester) = requester.filter(|_| flags & ADD_DEPENDENCY != 0) {
+                    open::note_binding(process, requester, definition.object);
+                }
                 let symbols = objects[definition.object].symbols.as_ref().expect("the definition is in it");
                 let symbol = symbols.table.memory() + 24 * u64::from(definition.index);
                 // SAFETY: the load lock is held.

@@ -11,9 +11,6 @@ use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
 use rustix::mm::MprotectFlags;
 
-use folio_link::error::{Error, Problem};
-
-use crate::exception::raise;
 use crate::execstack;
 use crate::process::{Process, string};
 use crate::report::FAILURE;
@@ -84,12 +81,6 @@ unsafe extern "C" fn __nptl_change_stack_perm(thread: *mut u8) -> c_int {
         Ok(()) => 0,
         Err(errno) => errno.0,
     }
-}
-
-/// `_dl_rtld_di_serinfo` (dlinfo(3), `RTLD_DI_SERINFO`): raises, because Folio does not tell its search path yet.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn _dl_rtld_di_serinfo(_map: *mut u8, _result: *mut u8, _counting: bool) -> c_int {
-    raise(Error::new(b"", Problem::SearchPathUnknown), b"")
 }
 
 /// `_dl_fatal_printf` (up to 2.36): prints and ends the process. libc uses it for errors that nobody catches, with `%s`

@@ -3,8 +3,8 @@
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 
-use folio_elf::header::program_headers;
-use folio_elf::{FileHeader, HeaderError, Image};
+use folio_elf::header::{ProgramHeader, program_headers};
+use folio_elf::{FileHeader, HeaderError, Image, Vaddr};
 use folio_link::graph::{self, Source};
 use folio_link::object::{Identity, directory_of};
 use folio_link::placement::Placement;
@@ -150,6 +150,14 @@ impl Source<'static> for Disk {
         graph::require_library(&placement)?;
         let image = map::map(&placement, file.descriptor.as_fd())?;
         Ok((placement, image))
+    }
+
+    fn unmap(&mut self, start: Vaddr, span: u64, image: Image<'static>) {
+        // SAFETY: mapped just now, and nobody kept anything of it.
+        #[allow(unsafe_code)]
+        unsafe {
+            map::unmap_object(start, span, image);
+        }
     }
 
     fn origin(&mut self, path: &[u8]) -> Vec<u8> {

@@ -31,6 +31,10 @@ impl order::Dependencies for Edges<'_> {
     fn bound(&self, object: usize) -> &[usize] {
         self.0[object].as_ref().map_or(&[], |state| &state.bound)
     }
+
+    fn was_bound(&self, object: usize) -> bool {
+        self.0[object].as_ref().is_some_and(|state| state.was_bound)
+    }
 }
 
 /// The functions that an array of the dynamic section names, as relocated.
@@ -50,24 +54,31 @@ fn call_initializers(process: &Process, functions: &[Addr]) {
     }
 }
 
-/// Runs the executable's `DT_PREINIT_ARRAY`.
-pub fn preinitialise(process: &Process) {
-    // SAFETY: one thread; the vector is complete before anything is called.
-    let object = unsafe { &process.objects.get()[process.executable] };
-    let functions = object.dynamic.as_ref().map(|dynamic| array(object, dynamic.preinit_array)).unwrap_or_default();
-    call_initializers(process, &functions);
+/// Initialises everything at the start but the executable, which libc sees to: the object that goes first, the executable's
+/// `DT_PREINIT_ARRAY`, the others (*glibc elf/dl-init.c, _dl_init*).
+pub fn start(process: &Process) {
+    // SAFETY: one thread; the vectors are complete before anything is called.
+    let (object, sorted, init_first) = unsafe {
+        let object = &process.objects.get()[process.executable];
+        (object, process.state(process.executable).sorted.clone(), first(process, process.members.get()))
+    };
+    let preinit = object.dynamic.as_ref().map(|dynamic| array(object, dynamic.preinit_array)).unwrap_or_default();
+    initialise(process, &[], init_first);
+    call_initializers(process, &preinit);
+    initialise(process, &sorted, None);
+}
+
+/// Of the objects that were just loaded the one that is initialised first: the last one with `DF_1_INITFIRST`.
+pub fn first(process: &Process, loaded: &[ObjectId]) -> Option<ObjectId> {
+    // SAFETY: the load lock is held, or there is one thread.
+    let objects = unsafe { process.objects.get() };
+    let is_first = |id: &&ObjectId| objects[**id].flags_1() & DF_1_INITFIRST != 0 && objects[**id].kind == Kind::Library;
+    loaded.iter().rev().find(is_first).copied()
 }
 
 /// Runs the initializers of a sorted list of objects that have not been run, dependencies first.
-pub fn initialise(process: &Process, sorted: &[usize]) {
-    // SAFETY: the load lock is held, or there is one thread.
-    let first = unsafe { process.objects.get() };
-    let init_first = sorted
-        .iter()
-        .copied()
-        .rev()
-        .find(|&index| first[ObjectId(index as u32)].flags_1() & DF_1_INITFIRST != 0);
-    for index in order::initialization(sorted, init_first) {
+pub fn initialise(process: &Process, sorted: &[usize], init_first: Option<ObjectId>) {
+    for index in order::initialization(sorted, init_first.map(|id| id.0 as usize)) {
         let id = ObjectId(index as u32);
         let functions = {
             // SAFETY: the load lock is held; borrows end before anything is called.
@@ -89,31 +100,38 @@ pub fn initialise(process: &Process, sorted: &[usize]) {
     }
 }
 
-/// Runs an object's finalizers, the array backwards and then `DT_FINI`, if its initializers were run.
-pub fn finalise(process: &Process, id: ObjectId) {
-    let functions = {
-        // SAFETY: the load lock is held; borrows end before anything is called.
-        let (object, state) = unsafe { (&process.objects.get()[id], process.state_mut(id)) };
-        if !core::mem::take(&mut state.initialised) {
-            return;
-        }
-        state.map.set_flag(process.layout, process.layout.link_map.bits.init_called, false);
-        let Some(dynamic) = &object.dynamic else { return };
-        if !matches!(object.kind, Kind::Library | Kind::Executable) {
-            return;
-        }
-        let mut functions: Vec<Addr> = array(object, dynamic.fini_array);
-        functions.reverse();
-        functions.extend(dynamic.fini.map(|at| object.address(at)));
-        functions
-    };
-    for address in functions {
+/// Runs an object's finalizers, the array backwards and then `DT_FINI`, if its initializers were run. Gives whether any code
+/// was called.
+pub fn finalise(process: &Process, id: ObjectId) -> bool {
+    let functions = finalizers(process, id);
+    for &address in &functions {
         // SAFETY: a finalizer of an object that was initialised.
         unsafe { function::<Finalizer>(address)() };
     }
+    !functions.is_empty()
 }
 
-/// The exit routine that the program's start-up code registers with `atexit`: finalises all objects that are loaded.
+/// What is to be called to finalise an object; the next time it is nothing.
+fn finalizers(process: &Process, id: ObjectId) -> Vec<Addr> {
+    let _lock = process.lock();
+    // SAFETY: the load lock is held.
+    let (object, state) = unsafe { (&process.objects.get()[id], process.state_mut(id)) };
+    if !core::mem::take(&mut state.initialised) {
+        return Vec::new();
+    }
+    state.map.set_flag(process.layout, process.layout.link_map.bits.init_called, false);
+    let Some(dynamic) = &object.dynamic else { return Vec::new() };
+    if !matches!(object.kind, Kind::Library | Kind::Executable) {
+        return Vec::new();
+    }
+    let mut functions: Vec<Addr> = array(object, dynamic.fini_array);
+    functions.reverse();
+    functions.extend(dynamic.fini.map(|at| object.address(at)));
+    functions
+}
+
+/// The exit routine that the program's start-up code registers with `atexit`: finalises all objects that are loaded, also
+/// those that were opened and not closed. Other threads may go on opening and closing meanwhile, and so may finalizers.
 ///
 /// The name is what debuggers show and people know (*glibc elf/dl-fini.c, _dl_fini*).
 #[unsafe(no_mangle)]
@@ -122,11 +140,21 @@ pub extern "C" fn _dl_fini() {
     let sorted = {
         let _lock = process.lock();
         // SAFETY: the load lock is held.
-        let (members, states) = unsafe { (process.members.get(), process.states.get()) };
+        let (members, states) = unsafe { (process.members.get(), process.states.get_mut()) };
         let list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
+        // Each one is held open until its turn is over.
+        for &index in &list {
+            if let Some(state) = &mut states[index] {
+                state.opens += 1;
+            }
+        }
         order::sort_for_finalization(&list, Some(process.executable.0 as usize), &Edges(states))
     };
     for index in sorted {
-        finalise(process, ObjectId(index as u32));
+        let id = ObjectId(index as u32);
+        finalise(process, id);
+        let _lock = process.lock();
+        // SAFETY: the load lock is held, and the object is loaded as long as it is held open.
+        unsafe { process.state_mut(id) }.opens -= 1;
     }
 }

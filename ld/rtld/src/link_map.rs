@@ -2,7 +2,7 @@
 //!
 //! Folio keeps what it knows in [`folio_link::Object`]; this is the copy for others, written through the layout table.
 
-use alloc::alloc::{Layout as Memory, alloc_zeroed};
+use alloc::alloc::{Layout as Memory, alloc_zeroed, dealloc};
 use alloc::vec::Vec;
 
 use folio_glibc::layout::{InfoIndex, Layout};
@@ -10,8 +10,10 @@ use folio_link::{Kind, Object, ObjectId};
 
 use crate::record::Record;
 
-/// Words that Folio adds behind the structure: its own number of the object.
+/// Words that Folio adds behind the structure: its own number of the object, and the size of the allocation. Then come a
+/// `struct libname_list` {name, next, dont_free}, and the strings.
 const EXTRA: usize = 16;
+const LIBNAME: usize = 24;
 
 /// `l_type` (*glibc include/link.h*): the executable, a library of the start, one that was dlopened.
 const LT_EXECUTABLE: u32 = 0;
@@ -34,20 +36,63 @@ pub fn leaked_string(bytes: &[u8]) -> *const u8 {
 
 impl LinkMap {
     /// Makes the link map of `object`, with all that does not change later.
-    pub fn create(layout: &Layout, id: ObjectId, object: &Object, name: *const u8, at_start: bool) -> LinkMap {
-        let size = usize::from(layout.link_map.size).next_multiple_of(8) + EXTRA;
-        let memory = Memory::from_size_align(size, 16).expect("a structure of a few hundred bytes");
+    pub fn create(layout: &Layout, id: ObjectId, object: &Object, at_start: bool) -> LinkMap {
+        let alias = object.names.first().unwrap_or(&object.path);
+        let strings: [&[u8]; 3] = [&object.path, alias, &object.origin];
+        let head = record_size(layout) + LIBNAME;
+        let size = head + strings.iter().map(|string| string.len() + 1).sum::<usize>();
+        let memory = Memory::from_size_align(size, 16).expect("names of files are not that long");
         // SAFETY: the size is not zero.
         #[allow(unsafe_code)]
         let base = unsafe { alloc_zeroed(memory) };
         assert!(!base.is_null(), "no memory for a link map");
-        // SAFETY: just allocated with that size, and never freed.
+        // SAFETY: just allocated with that size.
         #[allow(unsafe_code)]
-        let record = unsafe { Record::new(base, size) };
+        let record = unsafe { Record::new(base, record_size(layout)) };
         let map = LinkMap { record };
         map.record.put(number_offset(layout), id.0);
-        map.describe(layout, object, name, at_start);
+        map.record.put(number_offset(layout) + 8, size);
+        let mut end = head;
+        let [name, alias, origin] = strings.map(|string| {
+            let at = base.wrapping_add(end);
+            end += string.len() + 1;
+            // SAFETY: the allocation has room for the strings behind its head, with a zero after each.
+            #[allow(unsafe_code)]
+            unsafe {
+                core::ptr::copy_nonoverlapping(string.as_ptr(), at, string.len());
+            }
+            at.expose_provenance()
+        });
+        let l = &layout.link_map;
+        let libname: *mut [usize; 3] = base.wrapping_add(record_size(layout)).cast();
+        // SAFETY: the allocation's head has room for it, aligned to 8.
+        #[allow(unsafe_code)]
+        unsafe {
+            libname.write([alias, 0, 1]);
+        }
+        map.record.put(l.name, name);
+        map.record.put(l.libname, libname.expose_provenance());
+        if !object.origin.is_empty() {
+            map.record.put(l.origin, origin);
+        }
+        map.describe(layout, object, at_start);
         map
+    }
+
+    /// Frees the link map and its strings.
+    ///
+    /// # Safety
+    /// Nobody may use them any more.
+    #[allow(unsafe_code)]
+    pub unsafe fn destroy(self, layout: &Layout) {
+        let size = self.record.get(number_offset(layout) + 8);
+        // SAFETY: the allocation of `create`, with the same size.
+        unsafe { dealloc(self.record.base(), Memory::from_size_align_unchecked(size, 16)) };
+    }
+
+    /// Whether the object was opened after the start (`lt_loaded`): others are never unloaded.
+    pub fn is_opened(self, layout: &Layout) -> bool {
+        self.record.get::<u32>(layout.link_map.flags) & 3 == LT_LOADED
     }
 
     /// The link map that a caller means by its address; `None` for a null pointer.
@@ -56,9 +101,8 @@ impl LinkMap {
     /// `base` must be null or come from [`LinkMap::base`].
     #[allow(unsafe_code)]
     pub unsafe fn from_base(layout: &Layout, base: *mut u8) -> Option<LinkMap> {
-        let size = usize::from(layout.link_map.size).next_multiple_of(8) + EXTRA;
         // SAFETY: by the caller's promise, memory that `create` made.
-        (!base.is_null()).then(|| LinkMap { record: unsafe { Record::new(base, size) } })
+        (!base.is_null()).then(|| LinkMap { record: unsafe { Record::new(base, record_size(layout)) } })
     }
 
     pub fn base(self) -> *mut u8 {
@@ -78,20 +122,12 @@ impl LinkMap {
         ObjectId(self.record.get(number_offset(layout)))
     }
 
-    fn describe(self, layout: &Layout, object: &Object, name: *const u8, at_start: bool) {
+    fn describe(self, layout: &Layout, object: &Object, at_start: bool) {
         let l = &layout.link_map;
         let record = self.record;
         let placement = &object.placement;
         record.put(l.addr, object.image.bias().0);
-        record.put(l.name, name.expose_provenance());
         record.put(l.real, self.address());
-        // `struct libname_list`: {name, next, dont_free}; libc's memory clean-up writes to the first element.
-        let libname: &'static mut [usize; 3] = alloc::boxed::Box::leak(alloc::boxed::Box::new([
-            object.names.first().map_or(name, |name| leaked_string(name)).expose_provenance(),
-            0,
-            1,
-        ]));
-        record.put(l.libname, libname.as_mut_ptr().expose_provenance());
         if let Some(headers) = placement.headers {
             record.put(l.phdr, object.address(headers).0);
             record.put(l.phnum, placement.header_count);
@@ -120,9 +156,6 @@ impl LinkMap {
         record.put(l.flags, record.get::<u32>(l.flags) | kind);
         self.set_flag(layout, l.bits.contiguous, placement.is_contiguous());
         self.set_flag(layout, l.bits.ld_readonly, !placement.dynamic_writable);
-        if !object.origin.is_empty() {
-            record.put(l.origin, leaked_string(&object.origin).expose_provenance());
-        }
         self.describe_dynamic(layout, object);
         self.describe_tls(layout, object);
         // The scope arrays that libc walks: its own list, and a NULL-terminated list of lists.
@@ -181,6 +214,11 @@ impl LinkMap {
         let word: u32 = self.record.get(offset);
         self.record.put(offset, if value { word | mask } else { word & !mask });
     }
+}
+
+/// Size of the structure with Folio's words.
+fn record_size(layout: &Layout) -> usize {
+    usize::from(number_offset(layout)) + EXTRA
 }
 
 fn number_offset(layout: &Layout) -> u16 {

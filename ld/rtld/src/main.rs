@@ -34,10 +34,12 @@ mod publish;
 mod record;
 mod report;
 mod scope;
+mod search_path;
 mod start;
 mod thread;
 mod threads;
 mod tls;
+mod unload;
 
 use folio_runtime::allocator::Arena;
 

@@ -149,13 +149,16 @@ fn unmap(start: u64, end: u64) {
     }
 }
 
-/// Unmaps a whole object.
+/// Unmaps a whole object, which spans `span` bytes from `start` on.
 ///
 /// # Safety
-/// Nothing may refer to its memory any more.
-pub unsafe fn unmap_object(placement: &Placement, bias: Bias) {
-    let start = bias.apply(placement.start()).0;
-    unmap(start, start + placement.span());
+/// Nothing may refer to its memory any more, nor to the segments of an image that [`map`] made.
+pub unsafe fn unmap_object(start: Vaddr, span: u64, image: Image<'static>) {
+    let start = image.bias().apply(start).0;
+    unmap(start, start + span);
+    let segments: *const [Segment] = image.segments();
+    // SAFETY: the box that `image_of` leaked.
+    drop(unsafe { Box::from_raw(segments.cast_mut()) });
 }
 
 /// Maps the pages that the file gives over their place in the reservation.

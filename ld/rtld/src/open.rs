@@ -1,4 +1,4 @@
-//! Open and close: bring objects into a running process, and let them go.
+//! Open: bring objects into a running process (dlopen(3)).
 //!
 //! Order of *glibc elf/dl-open.c, dl_open_worker_begin*: load, check versions, publish, relocate, protect, initialise. What
 //! fails before anything was published leaves the process as it was.
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::ffi::c_long;
 
 use bitflags::bitflags;
-use folio_elf::dynamic::{DF_1_NOOPEN, DF_SYMBOLIC};
+use folio_elf::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_SYMBOLIC};
 use folio_link::error::{Error, Problem};
 use folio_link::graph::Loader;
 use folio_link::object::ObjectId;
@@ -20,11 +20,12 @@ use crate::debugger::{self, Change};
 use crate::execute;
 use crate::find_object;
 use crate::initialise::{self, Edges};
+use crate::libc;
 use crate::link_map::LinkMap;
-use crate::map;
 use crate::process::{Process, ScopeName};
 use crate::publish;
 use crate::tls;
+use crate::unload;
 
 bitflags! {
     /// `mode` of dlopen(3).
@@ -48,7 +49,7 @@ struct Loaded {
     root: ObjectId,
     /// Objects that were not there before, in load order.
     new: Vec<ObjectId>,
-    /// The root and all it needs, breadth first; empty if nothing is new.
+    /// The root and all it needs, breadth first; empty if it has been opened before.
     closure: Vec<ObjectId>,
 }
 
@@ -74,45 +75,45 @@ pub fn open(
             None => return Ok(None),
         }
     };
-    let root = loaded.root;
-    if loaded.new.is_empty() {
-        make_root(process, root);
-    } else {
-        link(process, &loaded, mode)?;
-    }
+    let sorted = if loaded.closure.is_empty() { Vec::new() } else { link(process, &loaded, mode)? };
     // SAFETY: the load lock is held.
-    let state = unsafe { process.state_mut(root) };
+    let state = unsafe { process.state_mut(loaded.root) };
     state.opens += 1;
+    state.stays |= mode.contains(Mode::NODELETE);
     let map = state.map;
     map.record().put(process.layout.link_map.direct_opencount, state.opens);
-    let sorted = if loaded.new.is_empty() { Vec::new() } else { state.sorted.clone() };
-    if mode.contains(Mode::GLOBAL) {
-        add_to_global_scope(process, root);
+    initialise::initialise(process, &sorted, initialise::first(process, &loaded.new));
+    // Only what is initialised is offered to others (glibc elf/dl-open.c, dl_open_worker). An object that has been opened
+    // before and is global already keeps its dependencies as they are.
+    // SAFETY: the load lock is held.
+    let is_global = unsafe { process.state(loaded.root) }.global;
+    if mode.contains(Mode::GLOBAL) && !(is_global && loaded.closure.is_empty()) {
+        add_to_global_scope(process, loaded.root);
     }
-    initialise::initialise(process, &sorted);
     Ok(Some(map))
 }
 
-/// Takes one opening of `id` back. The load lock is held.
-pub fn close(process: &Process, id: ObjectId) -> Result<(), Error> {
+/// Notes that a reference of `requester` was bound to `provider` by name, which keeps the provider as long as the requester:
+/// *glibc elf/dl-lookup.c, add_dependency*. The load lock is held.
+pub fn note_binding(process: &Process, requester: ObjectId, provider: ObjectId) {
+    let layout = process.layout;
     // SAFETY: the load lock is held.
-    let (object, state) = unsafe { (&process.objects.get()[id], process.state_mut(id)) };
-    if state.opens == 0 {
-        return Err(Error::new(object.display_name(process.program), Problem::NotOpen));
+    let states = unsafe { process.states.get_mut() };
+    let state = |id: ObjectId| states[id.0 as usize].as_ref().expect("bound objects are loaded");
+    let (from, to) = (state(requester), state(provider));
+    if requester == provider || !to.map.is_opened(layout) || to.stays {
+        return;
     }
-    state.opens -= 1;
-    state.map.record().put(process.layout.link_map.direct_opencount, state.opens);
-    Ok(())
-}
-
-/// Notes that `requester` was given an address in `provider` by name, which may outlive their scopes.
-pub fn note_binding(process: &Process, requester: Option<ObjectId>, provider: ObjectId) {
-    let Some(requester) = requester.filter(|&requester| requester != provider) else { return };
-    // SAFETY: the load lock is held.
-    let Some(Some(state)) = (unsafe { process.states.get_mut() }).get_mut(requester.0 as usize) else { return };
+    if !from.map.is_opened(layout) || from.stays {
+        states[provider.0 as usize].as_mut().expect("as above").stays = true;
+        return;
+    }
     let index = provider.0 as usize;
-    if !state.closure.objects.contains(&provider) && !state.bound.contains(&index) {
+    let is_known = from.closure.objects.contains(&provider) || from.needed.contains(&index) || from.bound.contains(&index);
+    if !is_known {
+        let state = states[requester.0 as usize].as_mut().expect("as above");
         state.bound.push(index);
+        state.was_bound = true;
     }
 }
 
@@ -145,14 +146,17 @@ fn load(
         Some(loader.load(name, requester, Reference::Opened)?)
     };
     let Some(root) = found else { return Ok(None) };
-    if loader.members.len() == first_new {
+    let is_new = loader.members.len() != first_new;
+    if is_new {
+        // Nobody is the loader of an object that is opened by name: dlsym(RTLD_NEXT) climbs no further.
+        loader.objects[root].loader = None;
+    // SAFETY: the load lock is held.
+    } else if root == process.executable || !unsafe { process.state(root) }.closure.objects.is_empty() {
         return Ok(Some(Loaded { root, new: Vec::new(), closure: Vec::new() }));
     }
-    // Nobody is the loader of an object that is opened by name: dlsym(RTLD_NEXT) climbs no further.
-    loader.objects[root].loader = None;
     let mut errors = Vec::new();
     let mut closure = Vec::new();
-    if loader.objects[root].flags_1() & DF_1_NOOPEN != 0 {
+    if is_new && loader.objects[root].flags_1() & DF_1_NOOPEN != 0 {
         errors.push(Error::new(name, Problem::NotForDlopen));
     } else {
         closure = loader.closure(&[root], &mut |_, error| errors.push(error));
@@ -164,16 +168,19 @@ fn load(
         }
     }
     if !errors.is_empty() {
-        discard(process, &new);
+        unload::discard(process, &new);
         return Err(errors.swap_remove(0));
     }
     Ok(Some(Loaded { root, new, closure }))
 }
 
-/// Publishes, relocates and protects what was loaded; on failure it is as if it had not been loaded.
-fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<(), Error> {
+/// Publishes, relocates and protects what was loaded, and gives the order of its initializers; on failure it is as if it
+/// had not been loaded.
+fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Error> {
     let Loaded { root, new, closure } = loaded;
-    debugger::announce(Change::Add);
+    if !new.is_empty() {
+        debugger::announce(Change::Add);
+    }
     publish(process, loaded, mode);
     let mut errors = Vec::new();
     for &id in new {
@@ -181,29 +188,49 @@ fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<(), Error> {
             errors.push(error);
         }
     }
-    let indices: Vec<usize> = closure.iter().map(|id| id.0 as usize).collect();
-    let sorted = {
-        // SAFETY: the load lock is held.
-        let states = unsafe { process.states.get() };
-        order::sort(&indices, Root::New, Some(process.executable.0 as usize), &Edges(states))
-    };
-    // SAFETY: the load lock is held.
-    unsafe { process.state_mut(*root) }.sorted = sorted.clone();
+    let sorted = sort(process, loaded);
     if errors.is_empty() {
         let now = mode.contains(Mode::NOW) || process.bind_now;
         execute::relocate(process, &sorted, now, true, &mut |error| errors.push(error));
     }
     if let Some(error) = errors.into_iter().next() {
-        withdraw(process, new);
+        debugger::announce(Change::Delete);
+        unload::remove(process, new);
         debugger::announce(Change::Consistent);
         return Err(error);
     }
+    append_scopes(process, *root, closure);
     for &id in new {
         execute::initialise_static_tls(process, id);
     }
-    tls::publish_generation(process);
-    debugger::announce(Change::Consistent);
-    Ok(())
+    // SAFETY: the load lock is held.
+    let objects = unsafe { process.objects.get() };
+    if new.iter().any(|&id| objects[id].placement.tls.is_some()) {
+        tls::publish_generation(process);
+    }
+    if !new.is_empty() {
+        debugger::announce(Change::Consistent);
+    }
+    Ok(sorted)
+}
+
+/// Sorts what the root needs, and lets the root forget bindings that its closure holds now (*glibc elf/dl-deps.c*).
+fn sort(process: &Process, loaded: &Loaded) -> Vec<usize> {
+    let Loaded { root, new, closure } = loaded;
+    // SAFETY: the load lock is held.
+    let (objects, members, states) = unsafe { (process.objects.get(), process.members.get(), process.states.get()) };
+    let kind = match libc::find(objects, members) {
+        Some(libc) if libc == *root => Root::Sorted,
+        _ if new.contains(root) => Root::New,
+        _ => Root::Known,
+    };
+    let indices: Vec<usize> = closure.iter().map(|id| id.0 as usize).collect();
+    let sorted = order::sort(&indices, kind, Some(process.executable.0 as usize), &Edges(states));
+    // SAFETY: as above; the borrows of the states have ended.
+    let state = unsafe { process.state_mut(*root) };
+    state.sorted = sorted.clone();
+    state.bound.retain(|bound| !indices.contains(bound));
+    sorted
 }
 
 /// Puts new objects on the list, with their scopes, before any of their code or data is used.
@@ -221,46 +248,38 @@ fn publish(process: &Process, loaded: &Loaded, mode: Mode) {
     publish::add_objects(process.layout, process.global_record, objects, states, last, new, false);
     if let Some(Some(state)) = states.get_mut(root.0 as usize) {
         state.closure.objects = closure.clone();
+        // Before relocation: what such an object is bound to stays as well.
+        state.stays |= new.contains(root) && mode.contains(Mode::NODELETE);
     }
-    for &id in closure {
+    for &id in new {
         // SAFETY: the load lock is held.
         let state = unsafe { process.state_mut(id) };
-        let closure_of_root = ScopeName::ClosureOf(*root);
-        if new.contains(&id) {
-            let symbolic = objects[id].dynamic.as_ref().is_some_and(|dynamic| dynamic.flags & DF_SYMBOLIC != 0);
-            let ordinary = [ScopeName::Global, closure_of_root];
-            let deep = [closure_of_root, ScopeName::Global];
-            state.scopes = symbolic.then_some(ScopeName::Itself).into_iter().collect();
-            state.scopes.extend(if mode.contains(Mode::DEEPBIND) { deep } else { ordinary });
-        } else if !state.global && !state.scopes.contains(&closure_of_root) {
-            state.scopes.push(closure_of_root);
-        }
+        let symbolic = objects[id].dynamic.as_ref().is_some_and(|dynamic| dynamic.flags & DF_SYMBOLIC != 0);
+        let ordinary = [ScopeName::Global, ScopeName::ClosureOf(*root)];
+        let deep = [ScopeName::ClosureOf(*root), ScopeName::Global];
+        state.scopes = symbolic.then_some(ScopeName::Itself).into_iter().collect();
+        state.scopes.extend(if mode.contains(Mode::DEEPBIND) { deep } else { ordinary });
+        state.stays |= objects[id].flags_1() & DF_1_NODELETE != 0;
+    }
+    for &id in new.iter().chain([root]) {
         // SAFETY: the load lock is held.
         unsafe { publish::scopes(process, id) };
     }
     find_object::publish(process);
 }
 
-/// Gives an object that was loaded as a dependency a closure of its own.
-fn make_root(process: &Process, root: ObjectId) {
-    // SAFETY: the load lock is held.
-    let (objects, state) = unsafe { (process.objects.get(), process.state_mut(root)) };
-    if !state.closure.objects.is_empty() {
-        return;
-    }
-    let mut closure = alloc::vec![root];
-    let mut next = 0;
-    while let Some(&id) = closure.get(next) {
-        next += 1;
-        for &needed in &objects[id].needed {
-            if !closure.contains(&needed) {
-                closure.push(needed);
-            }
+/// Lets objects that were there before search the new root's closure too (*glibc elf/dl-open.c, update_scopes*).
+fn append_scopes(process: &Process, root: ObjectId, closure: &[ObjectId]) {
+    let closure_of_root = ScopeName::ClosureOf(root);
+    for &id in closure {
+        // SAFETY: the load lock is held.
+        let state = unsafe { process.state_mut(id) };
+        if state.initialised && state.map.is_opened(process.layout) && !state.scopes.contains(&closure_of_root) {
+            state.scopes.push(closure_of_root);
+            // SAFETY: as above.
+            unsafe { publish::scopes(process, id) };
         }
     }
-    state.closure.objects = closure;
-    // SAFETY: the load lock is held.
-    unsafe { publish::scopes(process, root) };
 }
 
 /// Appends the objects of a closure to the main search list (`RTLD_GLOBAL`).
@@ -278,64 +297,4 @@ fn add_to_global_scope(process: &Process, root: ObjectId) {
     }
     // SAFETY: the load lock is held.
     unsafe { publish::global_scope(process) };
-}
-
-/// Takes objects off every list and unmaps them: they were published, but nothing uses them.
-fn withdraw(process: &Process, gone: &[ObjectId]) {
-    {
-        let _list = process.lock_list();
-        let (layout, global) = (process.layout, process.global_record);
-        let l = &layout.link_map;
-        for &id in gone {
-            // SAFETY: the load lock is held.
-            let record = unsafe { process.state(id) }.map.record();
-            let (next, previous): (usize, usize) = (record.get(l.next), record.get(l.prev));
-            let neighbour = |base: usize| {
-                // SAFETY: `l_next` and `l_prev` are null or link maps.
-                unsafe { LinkMap::from_base(layout, core::ptr::with_exposed_provenance_mut(base)) }
-            };
-            if let Some(next) = neighbour(next) {
-                next.record().put(l.prev, previous);
-            }
-            if let Some(previous) = neighbour(previous) {
-                previous.record().put(l.next, next);
-            }
-            let module: usize = record.get(l.tls_modid);
-            if module != 0 {
-                tls::remove_module(module);
-            }
-        }
-        let nloaded = layout.global.ns + layout.namespace.nloaded;
-        global.put(nloaded, global.get::<u32>(nloaded) - gone.len() as u32);
-        // SAFETY: the load lock is held.
-        let (members, states) = unsafe { (process.members.get_mut(), process.states.get_mut()) };
-        members.retain(|id| !gone.contains(id));
-        for state in states.iter_mut().flatten() {
-            state.scopes.retain(|scope| !matches!(scope, ScopeName::ClosureOf(root) if gone.contains(root)));
-            state.bound.retain(|&index| !gone.contains(&ObjectId(index as u32)));
-        }
-        for &id in members.iter() {
-            // SAFETY: the load lock is held.
-            unsafe { publish::scopes(process, id) };
-        }
-        find_object::publish(process);
-        for &id in gone {
-            states[id.0 as usize] = None;
-        }
-    }
-    tls::publish_generation(process);
-    discard(process, gone);
-}
-
-/// Unmaps objects that are on no list.
-fn discard(process: &Process, gone: &[ObjectId]) {
-    // SAFETY: the load lock is held.
-    let (objects, members) = unsafe { (process.objects.get_mut(), process.members.get_mut()) };
-    members.retain(|id| !gone.contains(id));
-    for &id in gone {
-        if let Some(object) = objects.remove(id) {
-            // SAFETY: the object is on no list any more, and nothing was bound to it.
-            unsafe { map::unmap_object(&object.placement, object.image.bias()) };
-        }
-    }
 }

@@ -9,6 +9,7 @@
 //! load lock and never across a call into foreign code that could come back and change them.
 #![allow(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
@@ -21,9 +22,11 @@ use folio_link::object::{ObjectId, Objects};
 use folio_link::resolve::{Scope, Uniques};
 use folio_link::search::Search;
 use folio_link::tls::StaticBlock;
+use folio_runtime::tls::TlsDescriptorArgument;
 
 use crate::files::Disk;
 use crate::link_map::LinkMap;
+use crate::publish::Published;
 use crate::record::Record;
 
 /// A field that the load lock guards.
@@ -71,13 +74,20 @@ pub struct State {
     pub sorted: Vec<usize>,
     /// Direct dependencies, as indices for the sort.
     pub needed: Vec<usize>,
-    /// Objects outside the own closure that references were bound to.
+    /// Objects outside the own closure that references were bound to, and whether there ever were any.
     pub bound: Vec<usize>,
+    pub was_bound: bool,
     /// Times opened and not closed.
     pub opens: u32,
     pub global: bool,
     pub relocated: bool,
     pub initialised: bool,
+    /// It stays for good: `RTLD_NODELETE`, `DF_1_NODELETE`, or an object that stays was bound to it.
+    pub stays: bool,
+    /// What libc sees of `closure` and `scopes`.
+    pub published: Published,
+    /// What TLS descriptors refer to that were bound to it.
+    pub descriptors: Vec<Box<TlsDescriptorArgument>>,
 }
 
 /// Functions of libc that the loader calls.
@@ -104,7 +114,7 @@ pub struct Process {
     pub disk: Guarded<Disk>,
     pub tls: Guarded<StaticBlock>,
     /// References to functions that nobody defined, by the number of their stub.
-    pub missing: Guarded<Vec<(ObjectId, u32)>>,
+    pub missing: Guarded<Vec<Option<(ObjectId, u32)>>>,
     pub libc: Guarded<LibcFunctions>,
     pub tunables: Guarded<Values<'static>>,
     pub executable: ObjectId,
@@ -174,6 +184,11 @@ impl Process {
     /// Takes the load lock until the guard is dropped.
     pub fn lock(&self) -> Lock<'_> {
         Lock::take(self, self.layout.global.load_lock)
+    }
+
+    /// Takes the lock under which modules of thread-local storage come and go. Whoever takes the load lock too takes that first.
+    pub fn lock_tls(&self) -> Lock<'_> {
+        Lock::take(self, self.layout.global.load_tls_lock)
     }
 
     /// Takes the lock that `dl_iterate_phdr` holds while it walks the list of objects.

@@ -3,6 +3,7 @@
 //! All of it is written before libc's first instruction runs; link maps of objects that are opened later are added here too.
 #![allow(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use folio_glibc::layout::Layout;
@@ -149,9 +150,7 @@ pub fn add_objects(
     let mut last = last;
     for &id in ids {
         let object = &objects[id];
-        let name = crate::link_map::leaked_string(&object.path);
-        let map = LinkMap::create(layout, id, object, name, at_start);
-        let itself = Scope { objects: alloc::vec![id] };
+        let map = LinkMap::create(layout, id, object, at_start);
         let needed = object.needed.iter().map(|needed| needed.0 as usize).collect();
         let index = id.0 as usize;
         if states.len() <= index {
@@ -164,12 +163,15 @@ pub fn add_objects(
             sorted: Vec::new(),
             needed,
             bound: Vec::new(),
+            was_bound: false,
             opens: 0,
             global: false,
             relocated: false,
             initialised: false,
+            stays: false,
+            published: Published::default(),
+            descriptors: Vec::new(),
         });
-        write_searchlist(layout, states, map, &itself);
         map.record().put(l.prev, last.map_or(0, LinkMap::address));
         match last {
             Some(last) => last.record().put(l.next, map.address()),
@@ -190,49 +192,49 @@ pub fn add_objects(
     global.put(adds, global.get::<u64>(adds) + ids.len() as u64);
 }
 
-/// Writes `l_searchlist`: the link maps of a closure.
-fn write_searchlist(layout: &Layout, states: &[Option<State>], map: LinkMap, closure: &Scope) {
-    let maps: Vec<usize> = closure
-        .objects
-        .iter()
-        .filter_map(|id| states[id.0 as usize].as_ref())
-        .map(|state| state.map.address())
-        .collect();
-    let count = maps.len() as u32;
-    let record = map.record();
-    let searchlist = layout.link_map.searchlist;
-    record.put(searchlist, maps.leak().as_ptr().expose_provenance());
-    record.put(searchlist + 8, count);
+/// The arrays of an object that libc's `dlsym` walks: `l_searchlist` and `l_scope`.
+///
+/// They are replaced and freed at once, although glibc waits for readers (`THREAD_GSCOPE_WAIT`): libc's `dlsym` holds the
+/// load lock all the way (*glibc dlfcn/dlsym.c*), and so does Folio's lookup, the only other reader.
+#[derive(Debug, Default)]
+#[expect(dead_code, reason = "owned here; libc reads them through the link map")]
+pub struct Published {
+    searchlist: Box<[usize]>,
+    scopes: Box<[usize]>,
 }
 
-/// Writes an object's closure and scopes where libc's `dlsym` walks them.
+/// Writes an object's closure and scopes where libc's `dlsym` walks them; the closure of the executable is the main list.
 ///
 /// # Safety
 /// The load lock is held, or there is one thread.
 pub unsafe fn scopes(process: &Process, id: ObjectId) {
     // SAFETY: the caller's promise.
-    let states = unsafe { process.states.get() };
-    let layout = process.layout;
+    let (states, global) = unsafe { (process.states.get(), process.global.get()) };
+    let l = &process.layout.link_map;
+    let map = |id: ObjectId| states[id.0 as usize].as_ref().expect("objects in scopes are loaded").map;
     // SAFETY: as above.
     let state = unsafe { process.state(id) };
-    if !state.closure.objects.is_empty() {
-        write_searchlist(layout, states, state.map, &state.closure);
-    }
-    let searchlist = |id: ObjectId| {
-        let state = states[id.0 as usize].as_ref().expect("objects in scopes are loaded");
-        state.map.record().address(layout.link_map.searchlist)
+    let closure = match &state.closure {
+        _ if id == process.executable => &global.objects[..],
+        closure if closure.objects.is_empty() => &[id],
+        closure => &closure.objects,
     };
-    let mut elements: Vec<usize> = state
-        .scopes
-        .iter()
-        .map(|name| match *name {
-            ScopeName::Global => searchlist(process.executable),
-            ScopeName::ClosureOf(root) => searchlist(root),
-            ScopeName::Itself => searchlist(id),
-        })
-        .collect();
-    elements.push(0);
-    state.map.record().put(layout.link_map.scope, elements.leak().as_ptr().expose_provenance());
+    let searchlist: Box<[usize]> = closure.iter().map(|&id| map(id).address()).collect();
+    let element = |name: &ScopeName| {
+        let owner = match *name {
+            ScopeName::Global => process.executable,
+            ScopeName::ClosureOf(root) => root,
+            ScopeName::Itself => id,
+        };
+        map(owner).record().address(l.searchlist)
+    };
+    let scopes: Box<[usize]> = state.scopes.iter().map(element).chain([0]).collect();
+    let record = state.map.record();
+    record.put(l.searchlist, searchlist.as_ptr().expose_provenance());
+    record.put(l.searchlist + 8, searchlist.len() as u32);
+    record.put(l.scope, scopes.as_ptr().expose_provenance());
+    // SAFETY: as above; the borrows of the states have ended.
+    unsafe { process.state_mut(id) }.published = Published { searchlist, scopes };
 }
 
 /// Writes the main search list, which the executable's link map holds.
@@ -241,16 +243,15 @@ pub unsafe fn scopes(process: &Process, id: ObjectId) {
 /// The load lock is held, or there is one thread.
 pub unsafe fn global_scope(process: &Process) {
     // SAFETY: the caller's promise.
-    let (states, scope) = unsafe { (process.states.get(), process.global.get()) };
-    // SAFETY: as above.
-    let executable = unsafe { process.state(process.executable) }.map;
-    write_searchlist(process.layout, states, executable, scope);
+    let executable = unsafe {
+        scopes(process, process.executable);
+        process.state(process.executable).map.record()
+    };
     let layout = process.layout;
-    let searchlist = executable.record().address(layout.link_map.searchlist);
-    process.global_record.put(layout.global.ns + layout.namespace.main_searchlist, searchlist);
-    let list: u64 = executable.record().get(layout.link_map.searchlist);
-    process.ro.put(layout.global_ro.initial_searchlist, list);
-    process.ro.put(layout.global_ro.initial_searchlist + 8, scope.objects.len() as u32);
+    let searchlist = layout.link_map.searchlist;
+    process.global_record.put(layout.global.ns + layout.namespace.main_searchlist, executable.address(searchlist));
+    process.ro.put(layout.global_ro.initial_searchlist, executable.get::<u64>(searchlist));
+    process.ro.put(layout.global_ro.initial_searchlist + 8, executable.get::<u32>(searchlist + 8));
 }
 
 /// Relocates the addresses of a writable dynamic section in place, as libc, debuggers and programs that walk it expect

@@ -80,7 +80,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     let layout = choose_layout(&objects, &discovery, &stack, &cast);
     let process = publish_process(&stack, &environment, secure, objects, discovery, &mut cast, layout);
     link(process, &stack, &cast);
-    initialise_all(process);
+    initialise::start(process);
     // SAFETY: one thread, unless an initializer made more; none of them loads before it has an entry.
     let executable = &unsafe { process.objects.get() }[process.executable];
     Start {
@@ -608,12 +608,4 @@ fn birth(process: &Process, stack: &Stack, rseq: Option<(u64, u32)>) -> Birth {
         rseq,
         register_rseq: tunables.number("glibc.pthread.rseq").unwrap_or(1) != 0,
     }
-}
-
-/// Runs the initializers of everything but the executable, which libc sees to.
-fn initialise_all(process: &Process) {
-    // SAFETY: one thread.
-    let sorted = unsafe { process.state(process.executable) }.sorted.clone();
-    initialise::preinitialise(process);
-    initialise::initialise(process, &sorted);
 }

@@ -281,6 +281,8 @@ pub fn offset_of(layout: &Layout, map: LinkMap) -> &'static AtomicUsize {
 
 /// Fills in the static blocks and the dtv of the thread whose control block is at `thread`.
 fn initialise_thread(layout: &Layout, thread: usize, dtv: Dtv) {
+    // No module may go while its image is copied.
+    let _lock = Process::get().lock_tls();
     let generation = FOLIO_TLS_GENERATION.load(Ordering::Acquire);
     for module in 1..=dtv.capacity().min(HIGHEST.load(Ordering::Acquire)) {
         let entry = dtv.entry(module);

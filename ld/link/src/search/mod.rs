@@ -216,6 +216,18 @@ impl<'a> Search<'a> {
         self.directories.decompose(list, b":", &self.settings.tokens(owner), owner.name)
     }
 
+    /// The directories in which a library is looked for that `requester` names without a slash, in order, each with the
+    /// slash at its end; the cache has no say in it (*glibc elf/dl-load.c, _dl_rtld_di_serinfo*).
+    pub fn path(&self, requester: &Requester<'_>) -> Vec<Vec<u8>> {
+        let rpaths = if requester.runpath.is_some() { &[] } else { requester.rpaths };
+        let of_objects = |list: &&PathList| !self.directories.are_all_missing(list);
+        let rpaths = rpaths.iter().copied().filter(of_objects);
+        let runpath = requester.runpath.filter(of_objects);
+        let system = (!requester.no_default_libraries).then_some(&self.system);
+        let lists = rpaths.chain([&self.library_path]).chain(runpath).chain(system);
+        lists.flat_map(|list| self.directories.prefixes(list)).map(<[u8]>::to_vec).collect()
+    }
+
     /// Finds and opens the file of a library.
     pub fn find<F: Files, O: Observe>(
         &mut self,

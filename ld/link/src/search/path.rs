@@ -97,6 +97,16 @@ impl<'a> Directories<'a> {
         })
     }
 
+    /// What stands before the name of a library in each directory of a list.
+    pub fn prefixes<'d>(&'d self, list: &'d PathList) -> impl Iterator<Item = &'d [u8]> {
+        list.directories.iter().map(|&id| self.known[id].prefix.as_slice())
+    }
+
+    /// Whether a search has found that none of a list's directories exists: it is not searched again.
+    pub fn are_all_missing(&self, list: &PathList) -> bool {
+        list.directories.iter().all(|&id| self.known[id].itself == Presence::Missing)
+    }
+
     /// Tries a name in each directory of a list: first in the hwcaps subdirectories, then in the directory itself.
     ///
     /// A directory that exists, and in which the file cannot be opened for another reason than that it is absent, ends the

@@ -1,0 +1,308 @@
+//! Unload: let objects go that nobody uses any more (dlclose(3)).
+//!
+//! Rules of *glibc elf/dl-close.c, _dl_close_worker*. An object stays while it is open, pinned, or has destructors of
+//! thread-local variables to run, and while one that stays needs it or was bound to it. All that go are finalised first,
+//! dependents before dependencies, in a process that still has everything; then they are taken off every list; then
+//! unmapped.
+//!
+//! # Safety
+//! Unmaps objects and frees what libc was shown of them, once nothing refers to them any more.
+#![allow(unsafe_code)]
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ptr::with_exposed_provenance_mut;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use folio_glibc::layout::Version;
+use folio_link::error::{Error, Problem};
+use folio_link::object::ObjectId;
+use folio_link::order;
+
+use crate::debugger::{self, Change};
+use crate::find_object;
+use crate::initialise::{self, Edges};
+use crate::link_map::LinkMap;
+use crate::map;
+use crate::process::{Process, ScopeName, State};
+use crate::publish;
+use crate::tls::{self, DYNAMIC, UNDECIDED};
+
+/// The first release that finalises the object that is closed before all others (glibc bug 30981).
+const CLOSED_FIRST: Version = Version { major: 2, minor: 39 };
+
+/// Whether objects are being unloaded now: finalizers may close others, which is seen to when they are done. Changed under
+/// the load lock.
+static UNLOADING: AtomicU8 = AtomicU8::new(IDLE);
+const IDLE: u8 = 0;
+const UNDER_WAY: u8 = 1;
+const AGAIN: u8 = 2;
+
+/// Takes one opening of the object at `map` back, and unloads what is of no more use. The load lock is held.
+pub fn close(process: &Process, map: *mut u8) -> Result<(), Error> {
+    // The handle may be of an object that is gone: only compare it.
+    // SAFETY: the load lock is held.
+    let (members, states) = unsafe { (process.members.get(), process.states.get_mut()) };
+    let is_meant = |id: &&ObjectId| states[id.0 as usize].as_ref().is_some_and(|state| state.map.base() == map);
+    let Some(&id) = members.iter().find(is_meant) else {
+        return Err(Error::new(b"", Problem::NotOpen));
+    };
+    if is_pinned(process, id) {
+        return Ok(());
+    }
+    let state = states[id.0 as usize].as_mut().expect("found just now");
+    if state.opens == 0 {
+        // SAFETY: the load lock is held.
+        let object = unsafe { &process.objects.get()[id] };
+        return Err(Error::new(&object.path, Problem::NotOpen));
+    }
+    state.opens -= 1;
+    state.map.record().put(process.layout.link_map.direct_opencount, state.opens);
+    if state.opens > 0 || !state.map.is_opened(process.layout) {
+        return Ok(());
+    }
+    if UNLOADING.load(Ordering::Relaxed) != IDLE {
+        UNLOADING.store(AGAIN, Ordering::Relaxed);
+        return Ok(());
+    }
+    let mut closed = Some(id);
+    loop {
+        UNLOADING.store(UNDER_WAY, Ordering::Relaxed);
+        collect(process, closed.take());
+        if UNLOADING.load(Ordering::Relaxed) != AGAIN {
+            break;
+        }
+    }
+    UNLOADING.store(IDLE, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether an object stays whatever is closed.
+fn is_pinned(process: &Process, id: ObjectId) -> bool {
+    // SAFETY: the load lock is held.
+    unsafe { process.state(id).stays || process.uniques.get().pinned().any(|pinned| pinned == id) }
+}
+
+/// Unloads all that is not in use.
+fn collect(process: &Process, closed: Option<ObjectId>) {
+    let used = in_use(process);
+    let mut unused = finalization_order(process, closed);
+    unused.retain(|id| !used[id.0 as usize]);
+    let gone = finalise(process, &unused);
+    if gone.is_empty() {
+        return;
+    }
+    debugger::announce(Change::Delete);
+    remove(process, &gone);
+    debugger::announce(Change::Consistent);
+}
+
+/// By object number: whether it stays.
+fn in_use(process: &Process) -> Vec<bool> {
+    // SAFETY: the load lock is held.
+    let (objects, members, states, uniques) =
+        unsafe { (process.objects.get(), process.members.get(), process.states.get(), process.uniques.get()) };
+    let layout = process.layout;
+    let stays_by_itself = |state: &State| {
+        let destructors: usize = state.map.record().get(layout.link_map.tls_dtor_count);
+        !state.map.is_opened(layout) || state.opens > 0 || state.stays || destructors > 0
+    };
+    let is_root = |id: &&ObjectId| {
+        states[id.0 as usize].as_ref().is_some_and(|state| !objects[**id].is_removed && stays_by_itself(state))
+    };
+    let mut used = vec![false; states.len()];
+    let mut waiting: Vec<usize> = members.iter().filter(is_root).map(|id| id.0 as usize).collect();
+    waiting.extend(uniques.pinned().map(|id| id.0 as usize));
+    while let Some(index) = waiting.pop() {
+        if core::mem::replace(&mut used[index], true) {
+            continue;
+        }
+        if let Some(state) = &states[index] {
+            waiting.extend(state.needed.iter().chain(&state.bound).filter(|&&next| !used[next]));
+        }
+    }
+    used
+}
+
+/// All objects, in the order in which their finalizers would run.
+fn finalization_order(process: &Process, closed: Option<ObjectId>) -> Vec<ObjectId> {
+    // SAFETY: the load lock is held.
+    let (members, states) = unsafe { (process.members.get(), process.states.get()) };
+    let mut list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
+    let first = closed.filter(|_| process.layout.version >= CLOSED_FIRST).map(|id| id.0 as usize);
+    let is_first = |&index: &usize| Some(index) == first;
+    if let Some(place) = list.iter().position(is_first) {
+        list.swap(0, place);
+    }
+    let mut sorted = order::sort_for_finalization(&list, Some(process.executable.0 as usize), &Edges(states));
+    if let Some(place) = sorted.iter().position(is_first) {
+        sorted[..=place].rotate_right(1);
+    }
+    sorted.into_iter().map(|index| ObjectId(index as u32)).collect()
+}
+
+/// Runs the finalizers of `unused` in this order, and gives those that are to go. A finalizer may have opened an object that
+/// was still to be finalised, or its own: those stay.
+fn finalise(process: &Process, unused: &[ObjectId]) -> Vec<ObjectId> {
+    let mut gone = Vec::with_capacity(unused.len());
+    let mut used = Vec::new();
+    let is_used = |used: &[bool], id: ObjectId| used.get(id.0 as usize).copied().unwrap_or(false);
+    for &id in unused {
+        if is_used(&used, id) {
+            continue;
+        }
+        if initialise::finalise(process, id) {
+            used = in_use(process);
+            if is_used(&used, id) {
+                continue;
+            }
+        }
+        // SAFETY: the load lock is held, and nobody borrows the objects.
+        let object = unsafe { &mut process.objects.get_mut()[id] };
+        object.is_removed = true;
+        object.identity = None;
+        gone.push(id);
+    }
+    gone
+}
+
+/// Takes objects off every list, unmaps and frees them. Nothing of theirs is in use, and what stays does not need them.
+pub fn remove(process: &Process, gone: &[ObjectId]) {
+    forget(process, gone);
+    let tls = process.lock_tls();
+    let has_tls = {
+        let _list = process.lock_list();
+        unlink(process, gone);
+        // SAFETY: the load lock is held.
+        unsafe { process.members.get_mut() }.retain(|id| !gone.contains(id));
+        find_object::publish(process);
+        let has_tls = release_tls(process, gone);
+        for &id in gone {
+            // SAFETY: the load lock is held.
+            let state = unsafe { process.states.get_mut() }[id.0 as usize].take();
+            if let Some(state) = state {
+                // SAFETY: the link map is on no list any more.
+                unsafe { state.map.destroy(process.layout) };
+            }
+        }
+        has_tls
+    };
+    discard(process, gone);
+    if has_tls {
+        tls::publish_generation(process);
+    }
+    drop(tls);
+}
+
+/// Takes the objects out of the scopes and tables of those that stay.
+fn forget(process: &Process, gone: &[ObjectId]) {
+    // SAFETY: the load lock is held.
+    unsafe {
+        process.uniques.get_mut().forget(gone);
+        let stubs = process.missing.get_mut().iter_mut();
+        stubs.filter(|stub| stub.is_some_and(|(requester, _)| gone.contains(&requester))).for_each(|stub| *stub = None);
+    }
+    // SAFETY: the load lock is held.
+    let global = unsafe { process.global.get_mut() };
+    let before = global.objects.len();
+    global.objects.retain(|id| !gone.contains(id));
+    if global.objects.len() != before {
+        // SAFETY: the load lock is held.
+        unsafe { publish::global_scope(process) };
+    }
+    // SAFETY: the load lock is held.
+    let members = unsafe { process.members.get() };
+    for &id in members.iter().filter(|id| !gone.contains(id)) {
+        // SAFETY: the load lock is held.
+        let (object, state) = unsafe { (&mut process.objects.get_mut()[id], process.state_mut(id)) };
+        state.bound.retain(|&index| !gone.contains(&ObjectId(index as u32)));
+        if object.loader.is_some_and(|loader| gone.contains(&loader)) {
+            object.loader = None;
+            state.map.record().put(process.layout.link_map.loader, 0usize);
+        }
+        let is_gone = |scope: &ScopeName| matches!(scope, ScopeName::ClosureOf(root) if gone.contains(root));
+        let Some(place) = state.scopes.iter().position(is_gone) else { continue };
+        if state.closure.objects.is_empty() {
+            // In place of the closure of whoever had it loaded, it searches its own.
+            state.scopes[place] = ScopeName::ClosureOf(id);
+            state.closure.objects = closure(process, id);
+        }
+        state.scopes.retain(|scope| !is_gone(scope));
+        // SAFETY: the load lock is held.
+        unsafe { publish::scopes(process, id) };
+    }
+}
+
+/// An object and all it needs, breadth first.
+fn closure(process: &Process, id: ObjectId) -> Vec<ObjectId> {
+    // SAFETY: the load lock is held.
+    let objects = unsafe { process.objects.get() };
+    let mut closure = vec![id];
+    let mut next = 0;
+    while let Some(&id) = closure.get(next) {
+        next += 1;
+        for needed in &objects[id].needed {
+            if !closure.contains(needed) {
+                closure.push(*needed);
+            }
+        }
+    }
+    closure
+}
+
+/// Takes link maps off the list.
+fn unlink(process: &Process, gone: &[ObjectId]) {
+    let (layout, global) = (process.layout, process.global_record);
+    let l = &layout.link_map;
+    for &id in gone {
+        // SAFETY: the load lock is held.
+        let record = unsafe { process.state(id) }.map.record();
+        let (next, previous): (usize, usize) = (record.get(l.next), record.get(l.prev));
+        // SAFETY: `l_next` and `l_prev` are null or link maps.
+        let neighbour = |base| unsafe { LinkMap::from_base(layout, with_exposed_provenance_mut(base)) };
+        if let Some(next) = neighbour(next) {
+            next.record().put(l.prev, previous);
+        }
+        if let Some(previous) = neighbour(previous) {
+            previous.record().put(l.next, next);
+        }
+    }
+    let nloaded = layout.global.ns + layout.namespace.nloaded;
+    global.put(nloaded, global.get::<u32>(nloaded) - gone.len() as u32);
+}
+
+/// Takes back module ids and places in static TLS; gives whether there were any.
+fn release_tls(process: &Process, gone: &[ObjectId]) -> bool {
+    let layout = process.layout;
+    let mut has_tls = false;
+    for &id in gone {
+        // SAFETY: the load lock is held.
+        let (map, block) = unsafe { (process.state(id).map, process.tls.get_mut()) };
+        let module: usize = map.record().get(layout.link_map.tls_modid);
+        if module == 0 {
+            continue;
+        }
+        has_tls = true;
+        tls::remove_module(module);
+        let offset = tls::offset_of(layout, map).load(Ordering::Acquire);
+        if offset != UNDECIDED && offset != DYNAMIC {
+            block.give_back(offset as u64);
+        }
+    }
+    has_tls
+}
+
+/// Unmaps objects that are on no list.
+pub fn discard(process: &Process, gone: &[ObjectId]) {
+    // SAFETY: the load lock is held.
+    let (objects, members) = unsafe { (process.objects.get_mut(), process.members.get_mut()) };
+    members.retain(|id| !gone.contains(id));
+    for &id in gone {
+        if let Some(object) = objects.remove(id) {
+            let (start, span, image) = (object.placement.start(), object.placement.span(), object.image);
+            drop(object);
+            // SAFETY: the object is on no list any more, nothing is bound to it, and what was decoded from it is dropped.
+            unsafe { map::unmap_object(start, span, image) };
+        }
+    }
+}
