@@ -78,7 +78,8 @@ impl Uniques {
     fn settle(&mut self, reference: &Reference, found: Definition, requester: Option<Definition>) -> Definition {
         let table = self.by_name.get_or_insert_default();
         if let Some(&known) = table.get(reference.name) {
-            return known;
+            // What is copied is the library's definition, also when the copy is already the one that all use.
+            return if reference.class == Class::Copy { found } else { known };
         }
         // A copy relocation moves the one definition into the executable.
         let settled = match (reference.class, requester) {

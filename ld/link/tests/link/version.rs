@@ -1,0 +1,78 @@
+//! Whether the versions that an object needs are there.
+
+use folio_elf::version::VER_FLG_WEAK;
+use folio_link::version::check;
+
+use crate::builder::{Builder, World, executable, library};
+
+fn sentences(world: &World, id: folio_link::ObjectId) -> Vec<String> {
+    let mut sentences = Vec::new();
+    check(&world.objects, &world.scope.objects, id, b"./program", &mut |error| sentences.push(error.to_string()));
+    sentences
+}
+
+fn provider() -> Builder {
+    let defines = vec![(1, "libv.so", 1), (2, "V1", 0), (3, "V2", 0)];
+    Builder { soname: Some("libv.so"), defines, ..library("/lib/libv.so.1.2", &[]) }
+}
+
+#[test]
+fn all_missing_versions_are_told_in_one_run() {
+    let mut world = World::default();
+    let needs = vec![
+        ("libv.so", 2, "V2", 0),
+        ("libv.so", 3, "V3", 0),
+        ("libother.so", 4, "O1", 0),
+        ("libv.so", 5, "V4", VER_FLG_WEAK),
+        ("libv.so", 6, "V5", 0),
+    ];
+    let program = world.add(&Builder { needs: needs.clone(), ..executable(&[]) });
+    let library = world.add(&Builder { needs, ..library("/lib/user.so", &[]) });
+    world.add(&provider());
+    world.add(&Builder {
+        soname: Some("libother.so"),
+        defines: vec![(2, "O0", 0)],
+        ..self::library("/lib/other", &[])
+    });
+    assert_eq!(
+        sentences(&world, program),
+        [
+            "/lib/libv.so.1.2: version `V3' not found (required by ./program)",
+            "/lib/other: version `O1' not found (required by ./program)",
+            "/lib/libv.so.1.2: version `V5' not found (required by ./program)",
+        ]
+    );
+    assert!(sentences(&world, library)[0].ends_with("version `V3' not found (required by /lib/user.so)"));
+}
+
+#[test]
+fn versions_are_compared_by_name_too() {
+    let mut world = World::default();
+    // Two names of one hash: 'b' << 4 + 'a' == 'a' << 4 + 'q'.
+    assert_eq!(folio_elf::hash::sysv(b"ba"), folio_elf::hash::sysv(b"aq"));
+    let user = world.add(&Builder { needs: vec![("libv.so", 2, "ba", 0)], ..library("/lib/user.so", &[]) });
+    world.add(&Builder { soname: Some("libv.so"), defines: vec![(2, "aq", 0)], ..library("/lib/libv.so", &[]) });
+    assert_eq!(sentences(&world, user), ["/lib/libv.so: version `ba' not found (required by /lib/user.so)"]);
+}
+
+#[test]
+fn providers_without_versions_or_absent_are_no_error_here() {
+    let mut world = World::default();
+    let needs = vec![("libv.so", 2, "V3", 0), ("absent.so", 3, "V3", 0)];
+    let user = world.add(&Builder { needs, ..library("/lib/user.so", &[]) });
+    world.add(&Builder { soname: Some("libv.so"), ..library("/lib/libv.so", &[]) });
+    assert_eq!(sentences(&world, user), [String::new(); 0]);
+}
+
+#[test]
+fn indices_lead_to_versions() {
+    let mut world = World::default();
+    let user =
+        Builder { needs: vec![("libv.so", 7, "V2", 0)], defines: vec![(1, "u", 1), (2, "U1", 0)], ..library("u", &[]) };
+    let id = world.add(&user);
+    let versions = &world.objects[id].versions;
+    let name = |versym| versions.get(versym).map(|version| version.name);
+    assert_eq!((name(2), name(2 | 0x8000)), (Some(b"U1".as_slice()), Some(b"U1".as_slice())));
+    assert_eq!(name(7), Some(b"V2".as_slice()));
+    assert_eq!([0, 1, 3, 8, 0x7fff].map(name), [None; 5], "the base version is none");
+}
