@@ -2,6 +2,7 @@
 
 mod builder;
 mod error;
+mod graph;
 mod object;
 mod placement;
 mod relocate;

@@ -61,7 +61,7 @@ fn providers_without_versions_or_absent_are_no_error_here() {
     let needs = vec![("libv.so", 2, "V3", 0), ("absent.so", 3, "V3", 0)];
     let user = world.add(&Builder { needs, ..library("/lib/user.so", &[]) });
     world.add(&Builder { soname: Some("libv.so"), ..library("/lib/libv.so", &[]) });
-    assert_eq!(sentences(&world, user), [String::new(); 0]);
+    assert_eq!(sentences(&world, user), Vec::<String>::new());
 }
 
 #[test]
