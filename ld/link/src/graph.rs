@@ -84,11 +84,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         if let Some(known) = self.known(name) {
             return Ok(Some(known));
         }
-        let found = match self.find(name, requester, Reference::Opened) {
-            Ok(found) => found,
-            Err(SearchError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(describe(name, error)),
-        };
+        let found = self.find(name, requester, Reference::Opened).map_err(|error| describe(name, error))?;
         let identity = self.source.identity(&found.file);
         Ok(self.with_identity(identity))
     }
@@ -118,7 +114,10 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         let from = requester.unwrap_or(self.executable);
         self.decompose_paths(from);
         let objects = &*self.objects;
-        let rpaths = rpaths(objects, from, self.executable);
+        let (mut rpaths, passed_executable) = rpaths(objects, from, self.executable);
+        if !passed_executable {
+            rpaths.extend(&objects[self.executable].rpath);
+        }
         let requester = as_requester(&objects[from], &rpaths);
         self.search.find(self.source, self.observe, &requester, reference, name)
     }
@@ -126,7 +125,11 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
     /// The directories that a search for `from` goes through, but for those that the cache names (dlinfo(3)).
     pub fn search_path(&mut self, from: ObjectId) -> Vec<Vec<u8>> {
         self.decompose_paths(from);
-        let rpaths = rpaths(self.objects, from, self.executable);
+        let (mut rpaths, _) = rpaths(self.objects, from, self.executable);
+        // As glibc has it: twice, if the executable is what had the object loaded.
+        if from != self.executable {
+            rpaths.extend(&self.objects[self.executable].rpath);
+        }
         self.search.path(&as_requester(&self.objects[from], &rpaths))
     }
 
@@ -217,20 +220,17 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
     }
 }
 
-/// `DT_RPATH` of an object, of the object that had it loaded, and so on, then of the executable.
-fn rpaths<'o>(objects: &'o Objects, from: ObjectId, executable: ObjectId) -> Vec<&'o PathList> {
+/// `DT_RPATH` of an object, of the object that had it loaded, and so on, and whether the executable is one of those.
+fn rpaths<'o>(objects: &'o Objects, from: ObjectId, executable: ObjectId) -> (Vec<&'o PathList>, bool) {
     let mut rpaths = Vec::new();
     let mut link = Some(from);
     let mut passed_executable = false;
     while let Some(id) = link {
         passed_executable |= id == executable;
-        rpaths.extend(objects[id].rpath.as_ref());
+        rpaths.extend(&objects[id].rpath);
         link = objects[id].loader;
     }
-    if !passed_executable {
-        rpaths.extend(objects[executable].rpath.as_ref());
-    }
-    rpaths
+    (rpaths, passed_executable)
 }
 
 fn as_requester<'o>(object: &'o Object, rpaths: &'o [&'o PathList]) -> Requester<'o> {
