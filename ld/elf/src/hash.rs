@@ -1,7 +1,7 @@
 //! Symbol hash tables: `DT_GNU_HASH` and `DT_HASH`.
 
 use crate::address::Vaddr;
-use crate::image::{Image, Table};
+use crate::image::{Image, Strings, Table};
 
 /// The hash of `DT_GNU_HASH`: Bernstein's, h = h * 33 + c from 5381.
 #[inline]
@@ -11,6 +11,20 @@ pub fn gnu(name: &[u8]) -> u32 {
     })
 }
 
+/// The string at `offset` of a string table, with its hash: one pass over it for both.
+#[inline]
+pub fn hashed_name<'m>(strings: &Strings<'m>, offset: u32) -> Option<(&'m [u8], u32)> {
+    let tail = strings.tail(offset)?;
+    let mut hash = 5381u32;
+    for (length, &byte) in tail.iter().enumerate() {
+        if byte == 0 {
+            return Some((&tail[..length], hash));
+        }
+        hash = hash.wrapping_mul(33).wrapping_add(u32::from(byte));
+    }
+    None
+}
+
 /// The hash of `DT_HASH`, also that of versions (gABI, *Hash Table*).
 pub fn sysv(name: &[u8]) -> u32 {
     name.iter().fold(0u32, |hash, &byte| {
@@ -18,6 +32,29 @@ pub fn sysv(name: &[u8]) -> u32 {
         let high = hash & 0xf000_0000;
         (hash ^ (high >> 24)) & !high
     })
+}
+
+/// The Bloom filter of a `DT_GNU_HASH`: two bits of one word for each name that is defined.
+#[derive(Clone, Copy, Debug)]
+pub struct BloomFilter<'m> {
+    /// A power of two of them; none in the filter that lets everything pass.
+    words: Table<'m, u64>,
+    shift: u32,
+}
+
+impl BloomFilter<'_> {
+    /// For objects that have no filter, and those that have no symbols.
+    pub const OPEN: BloomFilter<'static> = BloomFilter { words: Table::EMPTY, shift: 0 };
+
+    /// Whether a name with this hash may be defined: if not, it is not.
+    #[inline(always)]
+    pub fn passes(&self, hash: u32) -> bool {
+        let word = (hash as usize / 64) & self.words.len().wrapping_sub(1);
+        match self.words.get(word) {
+            Some(word) => (word >> (hash % 64)) & (word >> ((hash >> self.shift) % 64)) & 1 != 0,
+            None => true,
+        }
+    }
 }
 
 /// `DT_GNU_HASH`: a Bloom filter, buckets of first symbol indices, and chains of hashes whose lowest bit ends them.
@@ -55,11 +92,11 @@ impl<'m> GnuHash<'m> {
     /// Whether the Bloom filter lets `hash` pass: if not, the name is not defined here.
     #[inline(always)]
     pub fn may_contain(&self, hash: u32) -> bool {
-        let word = (hash as usize / 64) & (self.bloom.len() - 1);
-        let Some(filter) = self.bloom.get(word) else {
-            return false;
-        };
-        filter >> (hash % 64) & filter >> ((hash >> self.bloom_shift) % 64) & 1 != 0
+        self.filter().passes(hash)
+    }
+
+    pub fn filter(&self) -> BloomFilter<'m> {
+        BloomFilter { words: self.bloom, shift: self.bloom_shift }
     }
 
     /// First symbol index with this hash for which `matches` gives a value.
@@ -68,7 +105,7 @@ impl<'m> GnuHash<'m> {
         if !self.may_contain(hash) || self.buckets.is_empty() {
             return None;
         }
-        let mut index = self.buckets.get(hash as usize % self.buckets.len())?;
+        let mut index = self.buckets.get((hash % self.buckets.len() as u32) as usize)?;
         if index < self.symbol_base {
             return None;
         }

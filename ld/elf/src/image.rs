@@ -373,6 +373,12 @@ impl<'m> Strings<'m> {
         Some(&tail[..length])
     }
 
+    /// All from `offset` on.
+    #[inline]
+    pub fn tail(&self, offset: u32) -> Option<&'m [u8]> {
+        self.bytes.get(offset as usize..)
+    }
+
     /// Whether the string at `offset` is `name`.
     #[inline]
     pub fn equals(&self, offset: u32, name: &[u8]) -> bool {

@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod errno;
 pub mod error;
 pub mod graph;
+pub mod index;
 pub mod object;
 pub mod order;
 pub mod placement;

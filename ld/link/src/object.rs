@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use folio_elf::dynamic::Dynamic;
+use folio_elf::hash::BloomFilter;
 use folio_elf::{Addr, Image, Symbols, Vaddr};
 
 use crate::error::Problem;
@@ -69,6 +70,9 @@ impl<'m> Object<'m> {
             Some(extent) => Some(Dynamic::decode(&image, extent.at, extent.size).ok_or(Problem::Dynamic)?),
             None => None,
         };
+        for array in dynamic.iter().flat_map(|dynamic| dynamic.arrays()) {
+            image.table::<u64>(array.at, array.size / 8).ok_or(Problem::Dynamic)?;
+        }
         let symbols = dynamic.as_ref().map(|dynamic| Symbols::decode(&image, dynamic));
         let versions = dynamic
             .as_ref()
@@ -151,11 +155,13 @@ pub fn directory_of(path: &[u8]) -> &[u8] {
 #[derive(Debug, Default)]
 pub struct Objects<'m> {
     slots: Vec<Option<Object<'m>>>,
+    /// The Bloom filter of each slot, side by side: most questions of a search end here, having touched little memory.
+    filters: Vec<BloomFilter<'m>>,
 }
 
 impl<'m> Objects<'m> {
     pub const fn new() -> Objects<'m> {
-        Objects { slots: Vec::new() }
+        Objects { slots: Vec::new(), filters: Vec::new() }
     }
 
     /// Adds an object, in the first free place.
@@ -163,8 +169,11 @@ impl<'m> Objects<'m> {
         let free = self.slots.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.slots.push(None);
+            self.filters.push(BloomFilter::OPEN);
             self.slots.len() - 1
         });
+        let table = object.symbols.as_ref().and_then(|symbols| symbols.gnu_hash);
+        self.filters[index] = table.map_or(BloomFilter::OPEN, |table| table.filter());
         self.slots[index] = Some(object);
         ObjectId(index as u32)
     }
@@ -175,6 +184,12 @@ impl<'m> Objects<'m> {
 
     pub fn get(&self, id: ObjectId) -> Option<&Object<'m>> {
         self.slots.get(id.0 as usize)?.as_ref()
+    }
+
+    /// Whether `id` may define a name with this hash.
+    #[inline(always)]
+    pub fn may_define(&self, id: ObjectId, gnu_hash: u32) -> bool {
+        self.filters.get(id.0 as usize).is_some_and(|filter| filter.passes(gnu_hash))
     }
 
     pub fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object<'m>> {

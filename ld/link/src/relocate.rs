@@ -4,6 +4,7 @@
 //! Z the size of the symbol. What only a running process can answer (what an IFUNC resolver returns, where thread-local
 //! storage lies) is asked through [`Process`].
 
+use folio_elf::hash;
 use folio_elf::image::Writer;
 use folio_elf::relocation::{
     R_X86_64_32, R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64, R_X86_64_GLOB_DAT,
@@ -14,6 +15,7 @@ use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STV_HIDDEN, STV_INTE
 use folio_elf::{Addr, Symbol, Symbols, Table, Vaddr};
 
 use crate::error::{Error, Problem};
+use crate::index::ScopeIndex;
 use crate::object::{Object, ObjectId, Objects};
 use crate::resolve::{self, Class, Definition, Reference, Scope, Uniques};
 
@@ -62,6 +64,21 @@ pub fn relocate<P: Process>(
     program: &[u8],
     report: &mut impl FnMut(Error),
 ) {
+    relocate_with(None, objects, id, scopes, uniques, process, program, report);
+}
+
+/// As [`relocate`]; `index`, if there is one, is that of the only scope.
+#[expect(clippy::too_many_arguments, reason = "one pass over one object, which touches all of these")]
+pub fn relocate_with<P: Process>(
+    index: Option<&ScopeIndex>,
+    objects: &Objects,
+    id: ObjectId,
+    scopes: &[&Scope],
+    uniques: &mut Uniques,
+    process: &mut P,
+    program: &[u8],
+    report: &mut impl FnMut(Error),
+) {
     let object = &objects[id];
     let Some(dynamic) = &object.dynamic else { return };
     let Some(symbols) = &object.symbols else { return };
@@ -71,6 +88,7 @@ pub fn relocate<P: Process>(
         id,
         symbols,
         scopes,
+        index,
         uniques,
         process,
         writer: object.image.writer(),
@@ -123,6 +141,7 @@ struct Relocator<'r, 'm, P> {
     id: ObjectId,
     symbols: &'r Symbols<'m>,
     scopes: &'r [&'r Scope],
+    index: Option<&'r ScopeIndex>,
     uniques: &'r mut Uniques,
     process: &'r mut P,
     writer: Writer<'m>,
@@ -276,14 +295,8 @@ impl<P: Process> Relocator<'_, '_, P> {
         {
             return definition;
         }
-        let definition = bind(
-            self.objects,
-            own,
-            self.symbols,
-            self.scopes,
-            class,
-            self.uniques,
-        );
+        let definition =
+            bind_with(self.index, self.objects, own, self.symbols, self.scopes, class, self.uniques);
         if let Some(definition) = &definition
             && definition.object != self.id
         {
@@ -329,6 +342,12 @@ impl<P: Process> Relocator<'_, '_, P> {
     }
 }
 
+/// Number of relocations of `object` that name a symbol, or may.
+pub fn symbolic_count(object: &Object) -> u64 {
+    let Some(dynamic) = &object.dynamic else { return 0 };
+    (dynamic.rela.size / RELA).saturating_sub(dynamic.relacount).saturating_add(dynamic.jmprel.size / RELA)
+}
+
 /// Looks `own`, a symbol that is neither local nor hidden, up in `scopes`.
 pub fn bind(
     objects: &Objects,
@@ -338,14 +357,27 @@ pub fn bind(
     class: Class,
     uniques: &mut Uniques,
 ) -> Option<Definition> {
+    bind_with(None, objects, own, symbols, scopes, class, uniques)
+}
+
+fn bind_with(
+    index: Option<&ScopeIndex>,
+    objects: &Objects,
+    own: Definition,
+    symbols: &Symbols,
+    scopes: &[&Scope],
+    class: Class,
+    uniques: &mut Uniques,
+) -> Option<Definition> {
     let object = &objects[own.object];
-    let name = symbols.name(&own.symbol)?;
+    let (name, gnu_hash) = hash::hashed_name(&symbols.strings, own.symbol.0.st_name)?;
     let version = symbols
         .version_index(own.index)
         .and_then(|versym| object.versions.get(versym));
-    let reference = Reference::new(name, version, class);
-    let mut search = |reference: &Reference| {
-        resolve::lookup(objects, scopes.iter().copied(), reference, None, uniques, Some(own))
+    let reference = Reference { name, gnu_hash, version, class, newest: false };
+    let mut search = |reference: &Reference| match index {
+        Some(index) => resolve::lookup_indexed(objects, index, reference, uniques, Some(own)),
+        None => resolve::lookup(objects, scopes.iter().copied(), reference, None, uniques, Some(own)),
     };
     let found = search(&reference);
     if own.symbol.visibility() == STV_PROTECTED

@@ -13,6 +13,7 @@ use folio_elf::symbol::{
 use folio_elf::{Symbol, Symbols};
 use hashbrown::HashMap;
 
+use crate::index::ScopeIndex;
 use crate::object::{Kind, Object, ObjectId, Objects};
 use crate::version::Version;
 
@@ -123,29 +124,49 @@ pub fn lookup<'s>(
                 }
                 continue;
             }
-            if !objects.may_define(id, reference.gnu_hash) {
-                continue;
-            }
-            let Some(object) = objects.get(id) else { continue };
-            if object.is_removed || (reference.class == Class::Copy && object.kind == Kind::Executable) {
-                continue;
-            }
-            let Some((index, symbol)) = find_in(object, reference) else {
-                continue;
-            };
-            let found = Definition {
-                object: id,
-                index,
-                symbol,
-            };
-            match symbol.binding() {
-                STB_GLOBAL | STB_WEAK => return Some(found),
-                STB_GNU_UNIQUE => return Some(uniques.settle(reference, found, requester)),
-                _ => {}
+            if let Some(found) = try_object(objects, id, reference, uniques, requester) {
+                return Some(found);
             }
         }
     }
     None
+}
+
+/// As [`lookup`] in the scope that `index` was built from.
+#[inline]
+pub fn lookup_indexed(
+    objects: &Objects,
+    index: &ScopeIndex,
+    reference: &Reference,
+    uniques: &mut Uniques,
+    requester: Option<Definition>,
+) -> Option<Definition> {
+    index.candidates(reference.gnu_hash).find_map(|id| try_object(objects, id, reference, uniques, requester))
+}
+
+/// The definition that `reference` is bound to if `id` is the first object that has one.
+#[inline(always)]
+fn try_object(
+    objects: &Objects,
+    id: ObjectId,
+    reference: &Reference,
+    uniques: &mut Uniques,
+    requester: Option<Definition>,
+) -> Option<Definition> {
+    if !objects.may_define(id, reference.gnu_hash) {
+        return None;
+    }
+    let object = objects.get(id)?;
+    if object.is_removed || (reference.class == Class::Copy && object.kind == Kind::Executable) {
+        return None;
+    }
+    let (index, symbol) = find_in(object, reference)?;
+    let found = Definition { object: id, index, symbol };
+    match symbol.binding() {
+        STB_GLOBAL | STB_WEAK => Some(found),
+        STB_GNU_UNIQUE => Some(uniques.settle(reference, found, requester)),
+        _ => None,
+    }
 }
 
 /// The symbol of `object` that `reference` matches, visible or not.

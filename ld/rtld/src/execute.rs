@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 
 use folio_elf::dynamic::DF_TEXTREL;
 use folio_link::error::{Error, Lossy, Problem};
+use folio_link::index::ScopeIndex;
 use folio_link::object::ObjectId;
 use folio_link::placement::{LoadSegment, PF_R, PF_W};
 use folio_link::{Errno, relocate as pass};
@@ -12,7 +13,7 @@ use folio_link::{Errno, relocate as pass};
 use crate::binding::Binding;
 use crate::execstack;
 use crate::map;
-use crate::process::Process;
+use crate::process::{Process, ScopeName};
 use crate::publish;
 use crate::report;
 use crate::scope;
@@ -21,14 +22,16 @@ use crate::tls::{self, DYNAMIC, UNDECIDED};
 
 /// Relocates the objects of a sorted list that are not yet relocated, dependencies first, and protects each one's RELRO.
 pub fn relocate(process: &Process, sorted: &[usize], now: bool, running: bool, report: &mut impl FnMut(Error)) {
-    for &index in sorted.iter().rev() {
-        let id = ObjectId(index as u32);
+    let index = index_for(process, sorted);
+    for &place in sorted.iter().rev() {
+        let id = ObjectId(place as u32);
         // SAFETY: the load lock is held, or there is one thread.
         let state = unsafe { process.state_mut(id) };
         if core::mem::replace(&mut state.relocated, true) {
             continue;
         }
-        if let Err(error) = relocate_one(process, id, now, running, report) {
+        let index = index.as_ref().filter(|_| state.scopes == [ScopeName::Global]);
+        if let Err(error) = relocate_one(process, id, index, now, running, report) {
             report(error);
         }
         // SAFETY: as above.
@@ -37,9 +40,27 @@ pub fn relocate(process: &Process, sorted: &[usize], now: bool, running: bool, r
     }
 }
 
+/// An index of the main search list, if the objects to relocate have many references to look up in it.
+fn index_for(process: &Process, sorted: &[usize]) -> Option<ScopeIndex> {
+    // SAFETY: the load lock is held, or there is one thread.
+    let (objects, global) = unsafe { (process.objects.get(), process.global.get()) };
+    let references = sorted
+        .iter()
+        .map(|&place| ObjectId(place as u32))
+        .filter(|&id| {
+            // SAFETY: as above.
+            let state = unsafe { process.state(id) };
+            !state.relocated && state.scopes == [ScopeName::Global]
+        })
+        .map(|id| pass::symbolic_count(&objects[id]))
+        .sum();
+    ScopeIndex::build_if_worthwhile(objects, global, references)
+}
+
 fn relocate_one(
     process: &Process,
     id: ObjectId,
+    index: Option<&ScopeIndex>,
     now: bool,
     running: bool,
     report: &mut impl FnMut(Error),
@@ -65,7 +86,7 @@ fn relocate_one(
     // SAFETY: the load lock is held, and relocation changes no scope.
     unsafe {
         scope::with_scopes(process, id, |scopes| {
-            pass::relocate(objects, id, scopes, uniques, &mut binding, process.program, report);
+            pass::relocate_with(index, objects, id, scopes, uniques, &mut binding, process.program, report);
         });
     }
     publish::adjust_dynamic(object);

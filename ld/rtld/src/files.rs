@@ -20,15 +20,14 @@ use crate::map;
 const CACHE: &str = "/etc/ld.so.cache";
 
 /// Bytes read with the first read: the ELF header and, in nearly all files, the program headers.
-const FIRST_READ: usize = 832;
+const FIRST_READ: usize = 1024;
 
 /// An opened ELF file whose header was checked.
 pub struct OpenFile {
     descriptor: OwnedFd,
     status: Stat,
     header: FileHeader,
-    start: [u8; FIRST_READ],
-    start_length: usize,
+    program_headers: Vec<ProgramHeader>,
 }
 
 /// What has been read of the file system so far.
@@ -72,9 +71,23 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
         HeaderError::OtherMachine => OpenError::OtherMachine,
         error => OpenError::Failed(Problem::Header(error)),
     })?;
+    let size = header.phsize();
+    let in_start = usize::try_from(header.phoff)
+        .ok()
+        .and_then(|offset| start[..start_length].get(offset..offset.checked_add(size)?));
+    let program_headers = match in_start {
+        Some(bytes) => program_headers(bytes).collect(),
+        None => {
+            let mut bytes = alloc::vec![0; size];
+            if pread(&descriptor, &mut bytes[..], header.phoff).map_err(unreadable)? != size {
+                return Err(OpenError::Failed(Problem::Read(Errno(0))));
+            }
+            program_headers(&bytes).collect()
+        }
+    };
     let status = fstat(&descriptor)
         .map_err(|errno| OpenError::Failed(Problem::Status(Errno(errno.raw_os_error()))))?;
-    Ok(OpenFile { descriptor, status, header, start, start_length })
+    Ok(OpenFile { descriptor, status, header, program_headers })
 }
 
 impl OpenFile {
@@ -89,27 +102,9 @@ impl OpenFile {
         Ok((placement, image))
     }
 
-    /// Reads the program headers, from the first read if they are in it.
     pub fn placement(&self) -> Result<Placement, Problem> {
-        let size = self.header.phsize();
-        let in_start = usize::try_from(self.header.phoff)
-            .ok()
-            .and_then(|offset| self.start[..self.start_length].get(offset..offset.checked_add(size)?));
-        let mut later = Vec::new();
-        let headers = match in_start {
-            Some(headers) => headers,
-            None => {
-                later.resize(size, 0);
-                let length = pread(&self.descriptor, &mut later[..], self.header.phoff)
-                    .map_err(|errno| Problem::Read(Errno(errno.raw_os_error())))?;
-                if length != size {
-                    return Err(Problem::Read(Errno(0)));
-                }
-                &later
-            }
-        };
         let file_size = u64::try_from(self.status.st_size).unwrap_or(0);
-        Placement::plan(&self.header, program_headers(headers), file_size).map_err(Problem::Placement)
+        Placement::plan(&self.header, self.program_headers.iter().copied(), file_size).map_err(Problem::Placement)
     }
 }
 

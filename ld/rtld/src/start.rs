@@ -4,7 +4,6 @@
 //! publish to libc → initialise → jump. Mapping is part of discovery: what an object needs is read from its own segments.
 #![allow(unsafe_code)]
 
-use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
@@ -130,7 +129,7 @@ fn adopt(stack: &mut Stack, objects: &mut Objects<'static>) -> Cast {
         (executable, None, file_name)
     };
     let own_path = if is_direct { Some(file_name.to_bytes()) } else { interpreter_path(&executable) };
-    executable.origin = origin_of_program(program_file);
+    executable.origin = origin_of_program(program_file, is_direct);
     let mut own = own;
     own.path = own_path.unwrap_or_default().to_vec();
     own.names = own.soname().map(<[u8]>::to_vec).into_iter().collect();
@@ -212,24 +211,16 @@ fn adopt_vdso(stack: &Stack) -> Option<Object<'static>> {
     Some(vdso)
 }
 
-/// `$ORIGIN` of the executable: where the kernel says that its file is (*glibc elf/dl-origin.c, _dl_get_origin*).
-fn origin_of_program(file: &CStr) -> Vec<u8> {
-    if let Ok(path) = rustix::fs::readlink(c"/proc/self/exe", Vec::new()) {
-        let path = path.to_bytes();
-        // Under a direct start the link leads to Folio.
-        if path.starts_with(b"/") && !is_own_file(path, file) {
-            return search::dst::origin_of(path).to_vec();
-        }
+/// `$ORIGIN` of the executable: where the kernel says that its file is (*glibc elf/dl-origin.c, _dl_get_origin*). Under a
+/// direct start that would be Folio, so the path that was given counts.
+fn origin_of_program(file: &CStr, is_direct: bool) -> Vec<u8> {
+    if !is_direct
+        && let Ok(path) = rustix::fs::readlink(c"/proc/self/exe", Vec::new())
+        && path.to_bytes().starts_with(b"/")
+    {
+        return search::dst::origin_of(path.to_bytes()).to_vec();
     }
     Disk::new().origin(file.to_bytes())
-}
-
-/// Whether the link `/proc/self/exe` names another file than the program's.
-fn is_own_file(link: &[u8], program: &CStr) -> bool {
-    let identity = |status: rustix::fs::Stat| (status.st_dev, status.st_ino);
-    let link = CString::new(link).ok().and_then(|link| rustix::fs::stat(&link).ok()).map(identity);
-    let program = rustix::fs::stat(program).ok().map(identity);
-    program.is_some() && link != program
 }
 
 /// What discovery found.
