@@ -315,7 +315,8 @@ fn question_whether_a_file_is_loaded_loads_nothing() {
     assert_eq!(process.loader().loaded(b"a", None), Ok(Some(a)));
     assert_eq!(process.loader().loaded(b"link-to-a", None), Ok(Some(a)), "by its identity");
     assert_eq!(process.loader().loaded(b"b", None), Ok(None));
-    assert_eq!(process.loader().loaded(b"absent", None), Ok(None));
+    let absent = Error::new(b"absent", Problem::Open(Errno::ENOENT));
+    assert_eq!(process.loader().loaded(b"absent", None), Err(absent));
     assert_eq!(process.members.len(), 2);
 }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod error;
 mod graph;
+mod index;
 mod object;
 mod placement;
 mod relocate;

@@ -7,7 +7,7 @@ use folio_elf::symbol::{
 };
 use folio_link::ObjectId;
 use folio_link::relocate::bind;
-use folio_link::resolve::{Class, Definition, Reference, Scope, Uniques, find_in, lookup};
+use folio_link::resolve::{Class, Definition, Reference, Scope, find_in, lookup};
 use folio_link::version::Version;
 
 use crate::builder::{ABSOLUTE, Builder, HIDDEN, Sym, UNDEFINED, World, defined, executable, library, undefined};
@@ -253,7 +253,10 @@ fn unique_names_have_one_definition_whatever_the_scope() {
     assert_eq!(world.named("u", Class::Address), Some((first, 0x10)));
     world.scope.objects = vec![second];
     assert_eq!(world.named("u", Class::Address), Some((first, 0x10)), "settled by the first");
-    world.uniques = Uniques::new();
+    assert_eq!(world.uniques.pinned().collect::<Vec<_>>(), [first]);
+    world.uniques.forget(&[second]);
+    world.uniques.forget(&[first]);
+    assert_eq!(world.uniques.pinned().count(), 0);
     assert_eq!(world.named("u", Class::Address), Some((second, 0x20)));
 }
 
