@@ -6,8 +6,8 @@ use crate::address::Vaddr;
 use crate::image::{Image, Strings, Table};
 
 pub use goblin::elf64::dynamic::{
-    DF_1_GLOBAL, DF_1_INITFIRST, DF_1_INTERPOSE, DF_1_NODEFLIB, DF_1_NODELETE, DF_1_NOOPEN,
-    DF_1_NOW, DF_1_PIE, DF_BIND_NOW, DF_STATIC_TLS, DF_SYMBOLIC, DF_TEXTREL,
+    DF_1_GLOBAL, DF_1_INITFIRST, DF_1_INTERPOSE, DF_1_NODEFLIB, DF_1_NODELETE, DF_1_NOOPEN, DF_1_NOW, DF_1_PIE,
+    DF_BIND_NOW, DF_STATIC_TLS, DF_SYMBOLIC, DF_TEXTREL,
 };
 
 /// `DT_RELR`, `DT_RELRSZ` (gABI 4.3); goblin 0.10 does not name them.
@@ -65,10 +65,7 @@ impl<'m> Dynamic<'m> {
     pub fn decode(image: &Image<'m>, at: Vaddr, size: u64) -> Option<Dynamic<'m>> {
         let all: Table<Dyn> = image.table(at, size / size_of::<Dyn>() as u64)?;
         let used = (0..all.len())
-            .find(|&index| {
-                all.get(index)
-                    .is_none_or(|entry| entry.d_tag == tag::DT_NULL)
-            })
+            .find(|&index| all.get(index).is_none_or(|entry| entry.d_tag == tag::DT_NULL))
             .unwrap_or(all.len());
         let entries = all.truncated(used);
 
@@ -164,10 +161,7 @@ impl<'m> Dynamic<'m> {
     /// Names of `DT_NEEDED`, in order; `None` for one that lies outside the string table.
     pub fn needed(&self) -> impl Iterator<Item = Option<&'m [u8]>> + use<'m> {
         let strings = self.strings;
-        self.entries
-            .iter()
-            .filter(|entry| entry.d_tag == tag::DT_NEEDED)
-            .map(move |entry| strings.get(entry.d_val))
+        self.entries.iter().filter(|entry| entry.d_tag == tag::DT_NEEDED).map(move |entry| strings.get(entry.d_val))
     }
 
     /// The arrays of initializers and finalizers.

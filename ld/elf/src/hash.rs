@@ -6,9 +6,7 @@ use crate::image::{Image, Strings, Table};
 /// The hash of `DT_GNU_HASH`: Bernstein's, h = h * 33 + c from 5381.
 #[inline]
 pub fn gnu(name: &[u8]) -> u32 {
-    name.iter().fold(5381u32, |hash, &byte| {
-        hash.wrapping_mul(33).wrapping_add(u32::from(byte))
-    })
+    name.iter().fold(5381u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)))
 }
 
 /// The string at `offset` of a string table, with its hash: one pass over it for both.
@@ -126,12 +124,7 @@ impl<'m> GnuHash<'m> {
 
     /// Number of symbols in the symbol table, as far as the hash table tells.
     pub fn symbol_count(&self) -> u32 {
-        let Some(mut index) = self
-            .buckets
-            .iter()
-            .max()
-            .filter(|&last| last >= self.symbol_base)
-        else {
+        let Some(mut index) = self.buckets.iter().max().filter(|&last| last >= self.symbol_base) else {
             return self.symbol_base;
         };
         while let Some(chain) = self.chains.get((index - self.symbol_base) as usize) {
@@ -157,10 +150,7 @@ impl<'m> SysvHash<'m> {
         let chain_count: u32 = image.read(at.checked_add(4)?)?;
         let buckets_at = at.checked_add(8)?;
         let buckets = image.table(buckets_at, u64::from(bucket_count))?;
-        let chains = image.table(
-            buckets_at.checked_add(u64::from(bucket_count) * 4)?,
-            u64::from(chain_count),
-        )?;
+        let chains = image.table(buckets_at.checked_add(u64::from(bucket_count) * 4)?, u64::from(chain_count))?;
         Some(SysvHash { buckets, chains })
     }
 

@@ -6,8 +6,8 @@
 use core::fmt;
 
 use goblin::elf64::header::{
-    EI_ABIVERSION, EI_CLASS, EI_DATA, EI_OSABI, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFMAG,
-    EM_X86_64, ET_DYN, ET_EXEC, EV_CURRENT, Header, SIZEOF_EHDR,
+    EI_ABIVERSION, EI_CLASS, EI_DATA, EI_OSABI, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_DYN,
+    ET_EXEC, EV_CURRENT, Header, SIZEOF_EHDR,
 };
 pub use goblin::elf64::program_header::ProgramHeader;
 use goblin::elf64::program_header::SIZEOF_PHDR;
@@ -53,9 +53,7 @@ impl fmt::Display for HeaderError {
             HeaderError::TooShort => "file too short",
             HeaderError::NotElf => "invalid ELF header",
             HeaderError::OtherClass => "wrong ELF class: ELFCLASS32",
-            HeaderError::OtherMachine => {
-                "cannot open shared object file: No such file or directory"
-            }
+            HeaderError::OtherMachine => "cannot open shared object file: No such file or directory",
             HeaderError::ByteOrder => "ELF file data encoding not little-endian",
             HeaderError::IdentVersion => "ELF file version ident does not match current one",
             HeaderError::OsAbi => "ELF file OS ABI invalid",
@@ -143,10 +141,8 @@ impl FileHeader {
 /// The whole program headers in `bytes`.
 pub fn program_headers(bytes: &[u8]) -> impl Iterator<Item = ProgramHeader> + Clone + '_ {
     bytes.chunks_exact(SIZEOF_PHDR).map(|record| {
-        let word =
-            |at: usize| u64::from_le_bytes(record[at..at + 8].try_into().unwrap_or_default());
-        let half =
-            |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().unwrap_or_default());
+        let word = |at: usize| u64::from_le_bytes(record[at..at + 8].try_into().unwrap_or_default());
+        let half = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().unwrap_or_default());
         ProgramHeader {
             p_type: half(0),
             p_flags: half(4),
@@ -161,9 +157,7 @@ pub fn program_headers(bytes: &[u8]) -> impl Iterator<Item = ProgramHeader> + Cl
 }
 
 /// The program headers of an object that is already in memory.
-pub fn mapped_program_headers(
-    table: Table<'_, ProgramHeader>,
-) -> impl Iterator<Item = ProgramHeader> + '_ {
+pub fn mapped_program_headers(table: Table<'_, ProgramHeader>) -> impl Iterator<Item = ProgramHeader> + '_ {
     table.iter()
 }
 

@@ -84,10 +84,7 @@ impl<'m> Image<'m> {
     ) -> Image<'m> {
         let mut used = 0;
         for header in headers.filter(|header| header.p_type == elf64::program_header::PT_LOAD) {
-            let Some(bytes) = usize::try_from(header.p_offset)
-                .ok()
-                .and_then(|offset| file.get(offset..))
-            else {
+            let Some(bytes) = usize::try_from(header.p_offset).ok().and_then(|offset| file.get(offset..)) else {
                 continue;
             };
             let Some(slot) = storage.get_mut(used) else {
@@ -101,10 +98,7 @@ impl<'m> Image<'m> {
             };
             used += 1;
         }
-        Image {
-            bias: Bias(0),
-            segments: &storage[..used],
-        }
+        Image { bias: Bias(0), segments: &storage[..used] }
     }
 
     pub fn bias(&self) -> Bias {
@@ -163,13 +157,7 @@ impl<'m> Image<'m> {
             return None;
         }
         // SAFETY: both runs lie inside their segments, the target's being writable; `copy` allows overlap.
-        unsafe {
-            core::ptr::copy(
-                pointer::<u8>(origin),
-                pointer::<u8>(target),
-                length as usize,
-            )
-        };
+        unsafe { core::ptr::copy(pointer::<u8>(origin), pointer::<u8>(target), length as usize) };
         Some(())
     }
 
@@ -180,11 +168,7 @@ impl<'m> Image<'m> {
             return Some(Table::EMPTY);
         }
         let (memory, _) = self.locate(at, length)?;
-        Some(Table {
-            memory,
-            count: count as usize,
-            records: PhantomData,
-        })
+        Some(Table { memory, count: count as usize, records: PhantomData })
     }
 
     /// All whole records from `at` to the end of its segment: for tables that do not say their own size.
@@ -215,15 +199,7 @@ impl<'m> Image<'m> {
 impl<'m> Image<'m> {
     /// A cursor for many reads and stores that lie near each other.
     pub fn writer(&self) -> Writer<'m> {
-        Writer {
-            image: *self,
-            current: Segment {
-                start: Vaddr(0),
-                size: 0,
-                memory: 0,
-                writable: false,
-            },
-        }
+        Writer { image: *self, current: Segment { start: Vaddr(0), size: 0, memory: 0, writable: false } }
     }
 }
 
@@ -301,11 +277,7 @@ impl<T> fmt::Debug for Table<'_, T> {
 }
 
 impl<'m, T: Pod> Table<'m, T> {
-    pub const EMPTY: Table<'m, T> = Table {
-        memory: 0,
-        count: 0,
-        records: PhantomData,
-    };
+    pub const EMPTY: Table<'m, T> = Table { memory: 0, count: 0, records: PhantomData };
 
     pub fn len(&self) -> usize {
         self.count
@@ -333,19 +305,12 @@ impl<'m, T: Pod> Table<'m, T> {
     /// The records from `start` on.
     pub fn skip(&self, start: usize) -> Table<'m, T> {
         let start = start.min(self.count);
-        Table {
-            memory: self.memory + (start * size_of::<T>()) as u64,
-            count: self.count - start,
-            records: PhantomData,
-        }
+        Table { memory: self.memory + (start * size_of::<T>()) as u64, count: self.count - start, records: PhantomData }
     }
 
     /// The first `count` records, or all if there are fewer.
     pub fn truncated(&self, count: usize) -> Table<'m, T> {
-        Table {
-            count: count.min(self.count),
-            ..*self
-        }
+        Table { count: count.min(self.count), ..*self }
     }
 
     pub fn iter(self) -> impl Iterator<Item = T> + use<'m, T> {
@@ -383,11 +348,7 @@ impl<'m> Strings<'m> {
     #[inline]
     pub fn equals(&self, offset: u32, name: &[u8]) -> bool {
         let start = offset as usize;
-        match self
-            .bytes
-            .get(start..)
-            .and_then(|tail| tail.get(..=name.len()))
-        {
+        match self.bytes.get(start..).and_then(|tail| tail.get(..=name.len())) {
             Some(candidate) => candidate[name.len()] == 0 && candidate[..name.len()] == *name,
             None => false,
         }

@@ -7,9 +7,7 @@ const NT_GNU_BUILD_ID: u32 = 3;
 pub fn build_id(notes: &[u8]) -> Option<&[u8]> {
     let mut rest = notes;
     while let Some((header, tail)) = rest.split_first_chunk::<12>() {
-        let word = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let (namesz, descsz) = (word(0) as usize, word(4) as usize);
         let name = tail.get(..namesz)?;
         let after_name = tail.get(namesz.checked_next_multiple_of(4)?..)?;

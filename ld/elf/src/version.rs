@@ -49,9 +49,7 @@ fn room(image: &Image, at: Vaddr) -> usize {
 
 /// The record `offset` bytes after `at`, or none where the chain ends.
 fn follow(at: Vaddr, offset: u32) -> Option<Vaddr> {
-    (offset != 0)
-        .then(|| at.checked_add(u64::from(offset)))
-        .flatten()
+    (offset != 0).then(|| at.checked_add(u64::from(offset))).flatten()
 }
 
 /// The definitions in the `Elf64_Verdef` chain at `at`.

@@ -50,9 +50,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             self.objects[known].add_name(name);
             return Ok(known);
         }
-        let found = self
-            .find(name, requester, reference)
-            .map_err(|error| describe(name, error))?;
+        let found = self.find(name, requester, reference).map_err(|error| describe(name, error))?;
         let identity = self.source.identity(&found.file);
         if let Some(known) = self.with_identity(identity) {
             self.objects[known].add_name(name);
@@ -63,9 +61,8 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         let fail = |problem| Error::new(name, problem);
         let (start, span) = (placement.start(), placement.span());
         let decoded = Object::decode(Kind::Library, &found.path, placement, image);
-        let library = decoded.and_then(|object| {
-            if object.flags_1() & DF_1_PIE == 0 { Ok(object) } else { Err(Problem::PieNotLibrary) }
-        });
+        let library = decoded
+            .and_then(|object| if object.flags_1() & DF_1_PIE == 0 { Ok(object) } else { Err(Problem::PieNotLibrary) });
         let mut object = library.map_err(|problem| {
             self.source.unmap(start, span, image);
             fail(problem)
@@ -189,12 +186,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
     }
 
     /// Loads the direct dependencies of one object and appends them to `closure`.
-    fn load_needed(
-        &mut self,
-        id: ObjectId,
-        closure: &mut Vec<ObjectId>,
-        report: &mut impl FnMut(usize, Error),
-    ) {
+    fn load_needed(&mut self, id: ObjectId, closure: &mut Vec<ObjectId>, report: &mut impl FnMut(usize, Error)) {
         let Some(dynamic) = self.objects[id].dynamic else { return };
         for name in dynamic.needed() {
             let Some(name) = name else {
@@ -262,9 +254,5 @@ fn describe(name: &[u8], error: SearchError<Problem>) -> Error {
 
 /// An `ET_EXEC` cannot be a library: it would have to be at its own addresses.
 pub fn require_library(placement: &Placement) -> Result<(), Problem> {
-    if placement.position_independent {
-        Ok(())
-    } else {
-        Err(Problem::Placement(PlacementError::Executable))
-    }
+    if placement.position_independent { Ok(()) } else { Err(Problem::Placement(PlacementError::Executable)) }
 }

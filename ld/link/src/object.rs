@@ -74,10 +74,7 @@ impl<'m> Object<'m> {
             image.table::<u64>(array.at, array.size / 8).ok_or(Problem::Dynamic)?;
         }
         let symbols = dynamic.as_ref().map(|dynamic| Symbols::decode(&image, dynamic));
-        let versions = dynamic
-            .as_ref()
-            .map(|dynamic| Versions::decode(&image, dynamic))
-            .unwrap_or_default();
+        let versions = dynamic.as_ref().map(|dynamic| Versions::decode(&image, dynamic)).unwrap_or_default();
         Ok(Object {
             kind,
             path: path.to_vec(),
@@ -126,10 +123,7 @@ impl<'m> Object<'m> {
     /// Whether one of its segments holds `at`.
     pub fn holds(&self, at: Addr) -> bool {
         let vaddr = self.image.bias().remove(at);
-        self.placement
-            .segments
-            .iter()
-            .any(|segment| segment.start <= vaddr && vaddr < segment.end)
+        self.placement.segments.iter().any(|segment| segment.start <= vaddr && vaddr < segment.end)
     }
 
     /// The name that messages use: the program's is in `program`.
@@ -197,10 +191,7 @@ impl<'m> Objects<'m> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &Object<'m>)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter_map(|(index, slot)| Some((ObjectId(index as u32), slot.as_ref()?)))
+        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((ObjectId(index as u32), slot.as_ref()?)))
     }
 }
 

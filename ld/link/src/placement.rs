@@ -145,10 +145,7 @@ impl Placement {
         };
         let mut empty_dynamic = false;
         for program_header in headers.clone() {
-            let extent = Extent {
-                at: Vaddr(program_header.p_vaddr),
-                size: program_header.p_memsz,
-            };
+            let extent = Extent { at: Vaddr(program_header.p_vaddr), size: program_header.p_memsz };
             match program_header.p_type {
                 PT_LOAD => placement.add_segment(&program_header, file_size)?,
                 PT_DYNAMIC if program_header.p_filesz == 0 => empty_dynamic = true,
@@ -211,11 +208,7 @@ impl Placement {
         }
         self.segments.push(LoadSegment {
             start: Vaddr(start),
-            data_end: if header.p_filesz == 0 {
-                Vaddr(start)
-            } else {
-                Vaddr(header.p_vaddr + header.p_filesz)
-            },
+            data_end: if header.p_filesz == 0 { Vaddr(start) } else { Vaddr(header.p_vaddr + header.p_filesz) },
             end: Vaddr(end),
             offset: header.p_offset / PAGE * PAGE,
             flags: header.p_flags & (PF_R | PF_W | PF_X),
@@ -259,10 +252,7 @@ impl Placement {
         let relro = self.relro?;
         let start = relro.at.0 / PAGE * PAGE;
         let end = relro.at.0.checked_add(relro.size)? / PAGE * PAGE;
-        let segment = self
-            .segments
-            .iter()
-            .find(|segment| segment.start.0 <= start && start < segment.pages_end().0)?;
+        let segment = self.segments.iter().find(|segment| segment.start.0 <= start && start < segment.pages_end().0)?;
         let end = end.min(segment.pages_end().0);
         (start < end).then_some((Vaddr(start), Vaddr(end)))
     }

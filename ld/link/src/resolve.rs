@@ -41,13 +41,7 @@ pub struct Reference<'a> {
 
 impl<'a> Reference<'a> {
     pub fn new(name: &'a [u8], version: Option<&'a Version<'a>>, class: Class) -> Reference<'a> {
-        Reference {
-            name,
-            gnu_hash: hash::gnu(name),
-            version,
-            class,
-            newest: false,
-        }
+        Reference { name, gnu_hash: hash::gnu(name), version, class, newest: false }
     }
 }
 
@@ -208,10 +202,7 @@ fn judge(object: &Object, symbols: &Symbols, index: u32, reference: &Reference) 
     if !symbol.is_defined() && reference.class != Class::Address {
         return None;
     }
-    if !matches!(
-        kind,
-        STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_COMMON | STT_TLS | STT_GNU_IFUNC
-    ) {
+    if !matches!(kind, STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_COMMON | STT_TLS | STT_GNU_IFUNC) {
         return None;
     }
     if !symbols.strings.equals(symbol.0.st_name, reference.name) {

@@ -51,11 +51,7 @@ impl<'m> Versions<'m> {
         if self.by_index.len() <= index {
             self.by_index.resize(index + 1, None);
         }
-        self.by_index[index] = Some(Version {
-            name,
-            hash,
-            exact: false,
-        });
+        self.by_index[index] = Some(Version { name, hash, exact: false });
     }
 
     /// The version of a symbol, from its `Elf64_Versym`.
@@ -77,10 +73,7 @@ pub fn check(objects: &Objects, members: &[ObjectId], id: ObjectId, program: &[u
         let provider = match current {
             Some((file, provider)) if file == need.file => provider,
             _ => {
-                let provider = members
-                    .iter()
-                    .copied()
-                    .find(|&member| objects[member].answers_to(need.file));
+                let provider = members.iter().copied().find(|&member| objects[member].answers_to(need.file));
                 current = Some((need.file, provider));
                 provider
             }
@@ -89,10 +82,8 @@ pub fn check(objects: &Objects, members: &[ObjectId], id: ObjectId, program: &[u
         let Some(provider) = provider.map(|provider| &objects[provider]) else {
             continue;
         };
-        let Some((provider_dynamic, definitions)) = provider
-            .dynamic
-            .as_ref()
-            .and_then(|dynamic| Some((dynamic, dynamic.verdef?)))
+        let Some((provider_dynamic, definitions)) =
+            provider.dynamic.as_ref().and_then(|dynamic| Some((dynamic, dynamic.verdef?)))
         else {
             // An object without any version definitions is taken to fit (it may be older than its versions).
             continue;
@@ -100,10 +91,7 @@ pub fn check(objects: &Objects, members: &[ObjectId], id: ObjectId, program: &[u
         let defined = version::definitions(&provider.image, provider_dynamic.strings, definitions)
             .any(|definition| definition.hash == need.hash && definition.name == need.name);
         if !defined && need.flags & VER_FLG_WEAK == 0 {
-            let problem = Problem::Version {
-                name: need.name.to_vec(),
-                requester: requester.to_vec(),
-            };
+            let problem = Problem::Version { name: need.name.to_vec(), requester: requester.to_vec() };
             report(Error::new(provider.display_name(program), problem));
         }
     }

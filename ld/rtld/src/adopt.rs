@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use folio_elf::header::{ProgramHeader, program_headers};
 use folio_elf::{Addr, Bias, FileHeader};
+use folio_link::Problem;
 use folio_link::object::{Kind, Object};
 use folio_link::placement::Placement;
-use folio_link::Problem;
 
 use crate::map::image_of;
 
@@ -46,12 +46,8 @@ pub fn program(headers: Addr, count: u16, entry: Addr) -> Result<Object<'static>
         .iter()
         .find(|header| header.p_type == PT_PHDR)
         .map_or(Bias(0), |header| Bias(headers.0.wrapping_sub(header.p_vaddr)));
-    let header = FileHeader {
-        position_independent: bias.0 != 0,
-        entry: bias.remove(entry),
-        phoff: u64::MAX,
-        phnum: count,
-    };
+    let header =
+        FileHeader { position_independent: bias.0 != 0, entry: bias.remove(entry), phoff: u64::MAX, phnum: count };
     let mut placement = place(&header, &list)?;
     placement.headers = Some(bias.remove(headers));
     decode(Kind::Executable, b"", placement, bias)
@@ -80,4 +76,3 @@ fn decode(kind: Kind, path: &[u8], placement: Placement, bias: Bias) -> Result<O
     let image = unsafe { image_of(&placement, bias) };
     Object::decode(kind, path, placement, image)
 }
-

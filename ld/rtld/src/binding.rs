@@ -7,18 +7,16 @@
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 
-use folio_elf::symbol::STT_GNU_IFUNC;
 use folio_elf::Addr;
+use folio_elf::symbol::STT_GNU_IFUNC;
+use folio_link::Problem;
 use folio_link::error::{Error, Lossy};
 use folio_link::object::ObjectId;
 use folio_link::relocate::{self, Process as Questions};
 use folio_link::resolve::{Class, Definition};
 use folio_link::tls::{Demand, Module};
-use folio_link::Problem;
 use folio_runtime::missing_function::stub_address;
-use folio_runtime::tls::{
-    TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak,
-};
+use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
 
 use crate::open;
 use crate::process::{Process, function};
@@ -149,9 +147,11 @@ extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     let symbol = symbols.get(symbol_index).expect("the relocation was checked");
     let own = Definition { object: requester, index: symbol_index, symbol };
     // SAFETY: the load lock is held.
-    let found = unsafe { scope::with_scopes(process, requester, |scopes| {
-        relocate::bind(objects, own, symbols, scopes, Class::Call, uniques)
-    }) };
+    let found = unsafe {
+        scope::with_scopes(process, requester, |scopes| {
+            relocate::bind(objects, own, symbols, scopes, Class::Call, uniques)
+        })
+    };
     let Some(definition) = found else {
         let problem = relocate::undefined(object, symbols, symbol_index, &symbol);
         let error = Error::new(object.display_name(process.program), problem);
@@ -160,7 +160,6 @@ extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     open::note_binding(process, requester, definition.object);
     let address = relocate::address_of(objects, &definition);
     drop(lock);
-    let target =
-        if definition.symbol.kind() == STT_GNU_IFUNC { call_resolver(address) } else { address };
+    let target = if definition.symbol.kind() == STT_GNU_IFUNC { call_resolver(address) } else { address };
     core::ptr::with_exposed_provenance(target.0 as usize)
 }

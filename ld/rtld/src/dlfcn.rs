@@ -195,4 +195,3 @@ unsafe extern "C" fn _dl_audit_preinit(_map: *mut u8) {}
 /// `_dl_audit_symbind_alt`: called only when there are auditors.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_audit_symbind_alt(_map: *mut u8, _symbol: *const u8, _value: *mut usize, _provider: *mut u8) {}
-

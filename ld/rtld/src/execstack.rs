@@ -9,10 +9,10 @@ use core::ptr::with_exposed_provenance_mut;
 use core::sync::atomic::Ordering;
 
 use folio_glibc::layout::Version;
+use folio_link::Errno;
 use folio_link::error::{Error, Problem};
 use folio_link::object::{Kind, Object};
 use folio_link::placement::{PAGE, PF_X};
-use folio_link::Errno;
 use rustix::mm::{MprotectFlags, mprotect};
 
 use crate::globals::__libc_stack_end;
@@ -48,9 +48,7 @@ pub fn provide(process: &Process, object: &Object, running: bool) -> Result<(), 
     make_main_stack_executable().map_err(fail)?;
     process.global_record.put(flags, current | executable);
     if running {
-        threads::for_each_own_stack(process, |start, size| {
-            protect(start, size, MprotectFlags::empty()).map_err(fail)
-        })?;
+        threads::for_each_own_stack(process, |start, size| protect(start, size, MprotectFlags::empty()).map_err(fail))?;
     }
     Ok(())
 }

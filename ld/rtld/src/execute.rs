@@ -110,9 +110,8 @@ fn open_text(process: &Process, id: ObjectId, open: bool) -> Result<(), Errno> {
         map::protect(bias, segment.start, folio_elf::Vaddr(segment.pages_end().0), flags)?;
     }
     // SAFETY: the segments have just been given these permissions.
-    object.image = unsafe {
-        if open { map::writable_image(&object.image) } else { map::image_of(&object.placement, bias) }
-    };
+    object.image =
+        unsafe { if open { map::writable_image(&object.image) } else { map::image_of(&object.placement, bias) } };
     Ok(())
 }
 

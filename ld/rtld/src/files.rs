@@ -56,8 +56,7 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
     let absent = |errno: rustix::io::Errno| OpenError::Absent(errno.raw_os_error());
     let path = CString::new(path).map_err(|_| OpenError::Absent(Errno::ENOENT.0))?;
     let descriptor = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(absent)?;
-    let unreadable =
-        |errno: rustix::io::Errno| OpenError::Failed(Problem::Read(Errno(errno.raw_os_error())));
+    let unreadable = |errno: rustix::io::Errno| OpenError::Failed(Problem::Read(Errno(errno.raw_os_error())));
     let mut start = [0; FIRST_READ];
     let mut start_length = 0;
     while start_length < FileHeader::SIZE {
@@ -85,8 +84,7 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
             program_headers(&bytes).collect()
         }
     };
-    let status = fstat(&descriptor)
-        .map_err(|errno| OpenError::Failed(Problem::Status(Errno(errno.raw_os_error()))))?;
+    let status = fstat(&descriptor).map_err(|errno| OpenError::Failed(Problem::Status(Errno(errno.raw_os_error()))))?;
     Ok(OpenFile { descriptor, status, header, program_headers })
 }
 
@@ -159,9 +157,9 @@ impl Source<'static> for Disk {
         if path.starts_with(b"/") {
             return directory_of(path).to_vec();
         }
-        let current = self.current_directory.get_or_insert_with(|| {
-            rustix::process::getcwd(Vec::new()).map(CString::into_bytes).unwrap_or_default()
-        });
+        let current = self
+            .current_directory
+            .get_or_insert_with(|| rustix::process::getcwd(Vec::new()).map(CString::into_bytes).unwrap_or_default());
         let mut origin = current.clone();
         if path.contains(&b'/') {
             origin.push(b'/');

@@ -163,4 +163,3 @@ pub unsafe extern "C" fn readonly_area(start: usize, size: usize) -> i32 {
         (false, false) => NOT_AN_OBJECTS,
     }
 }
-

@@ -75,8 +75,7 @@ pub fn to_kernel(stack: &Stack, options: &Options, program: &Object, own_soname:
     if program.soname().is_some_and(|soname| soname == own) {
         report::refuse(own, &"loader cannot load itself");
     }
-    let mut arguments: Vec<*const c_char> =
-        stack.arguments().skip(options.consumed).map(CStr::as_ptr).collect();
+    let mut arguments: Vec<*const c_char> = stack.arguments().skip(options.consumed).map(CStr::as_ptr).collect();
     if let (Some(first), Some(argv0)) = (arguments.first_mut(), options.argv0) {
         *first = argv0.as_ptr();
     }

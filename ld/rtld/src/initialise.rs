@@ -72,7 +72,8 @@ pub fn start(process: &Process) {
 pub fn first(process: &Process, loaded: &[ObjectId]) -> Option<ObjectId> {
     // SAFETY: the load lock is held, or there is one thread.
     let objects = unsafe { process.objects.get() };
-    let is_first = |id: &&ObjectId| objects[**id].flags_1() & DF_1_INITFIRST != 0 && objects[**id].kind == Kind::Library;
+    let is_first =
+        |id: &&ObjectId| objects[**id].flags_1() & DF_1_INITFIRST != 0 && objects[**id].kind == Kind::Library;
     loaded.iter().rev().find(is_first).copied()
 }
 

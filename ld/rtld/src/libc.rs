@@ -44,9 +44,7 @@ impl Measured<'_> {
 impl select::Libc for Measured<'_> {
     fn build_id(&self) -> Option<&[u8]> {
         let notes = self.0.placement.notes.iter();
-        notes
-            .filter_map(|extent| self.0.image.constant_bytes(extent.at, extent.size))
-            .find_map(note::build_id)
+        notes.filter_map(|extent| self.0.image.constant_bytes(extent.at, extent.size)).find_map(note::build_id)
     }
 
     fn bytes_at(&self, symbol: &str, max: usize) -> Option<&[u8]> {

@@ -63,11 +63,8 @@ pub unsafe fn image_of(placement: &Placement, bias: Bias) -> Image<'static> {
 /// # Safety
 /// The segments must have been made writable.
 pub unsafe fn writable_image(image: &Image<'static>) -> Image<'static> {
-    let segments: Vec<Segment> = image
-        .segments()
-        .iter()
-        .map(|segment| Segment { writable: true, ..*segment })
-        .collect();
+    let segments: Vec<Segment> =
+        image.segments().iter().map(|segment| Segment { writable: true, ..*segment }).collect();
     // SAFETY: the memory is that of `image`; writability is the caller's promise.
     unsafe { Image::new(image.bias(), Box::leak(segments.into_boxed_slice())) }
 }

@@ -109,7 +109,8 @@ pub fn note_binding(process: &Process, requester: ObjectId, provider: ObjectId) 
         return;
     }
     let index = provider.0 as usize;
-    let is_known = from.closure.objects.contains(&provider) || from.needed.contains(&index) || from.bound.contains(&index);
+    let is_known =
+        from.closure.objects.contains(&provider) || from.needed.contains(&index) || from.bound.contains(&index);
     if !is_known {
         let state = states[requester.0 as usize].as_mut().expect("as above");
         state.bound.push(index);
@@ -118,12 +119,7 @@ pub fn note_binding(process: &Process, requester: ObjectId, provider: ObjectId) 
 }
 
 /// Loads `name` and all it needs.
-fn load(
-    process: &Process,
-    name: &[u8],
-    mode: Mode,
-    caller: Option<ObjectId>,
-) -> Result<Option<Loaded>, Error> {
+fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) -> Result<Option<Loaded>, Error> {
     // SAFETY: the load lock is held; nothing foreign is called during loading.
     let (objects, members, search, disk) = unsafe {
         (process.objects.get_mut(), process.members.get_mut(), process.search.get_mut(), process.disk.get_mut())
@@ -238,7 +234,8 @@ fn publish(process: &Process, loaded: &Loaded, mode: Mode) {
     let Loaded { root, new, closure } = loaded;
     let _list = process.lock_list();
     // SAFETY: the load lock is held.
-    let (objects, states, members) = unsafe { (process.objects.get(), process.states.get_mut(), process.members.get()) };
+    let (objects, states, members) =
+        unsafe { (process.objects.get(), process.states.get_mut(), process.members.get()) };
     let last = members
         .iter()
         .rev()

@@ -73,10 +73,7 @@ impl Options {
         while let Some((index, word)) = words.next() {
             let mut value = || match words.next() {
                 Some((_, value)) => value,
-                None => report::refuse(
-                    own_name,
-                    &format_args!("missing value of option; try '--help'"),
-                ),
+                None => report::refuse(own_name, &format_args!("missing value of option; try '--help'")),
             };
             match word.to_bytes() {
                 b"--list" => options.task = Task::List,

@@ -42,12 +42,7 @@ const PROT_EXEC: u32 = 4;
 /// The memory of `_rtld_global_ro` and `_rtld_global`.
 pub fn records() -> (Record, Record) {
     // SAFETY: static blocks of these sizes, accessed by words only.
-    unsafe {
-        (
-            Record::new(_rtld_global_ro.base(), 1024),
-            Record::new(_rtld_global.base(), 4608),
-        )
-    }
+    unsafe { (Record::new(_rtld_global_ro.base(), 1024), Record::new(_rtld_global.base(), 4608)) }
 }
 
 /// Fills in what follows from the kernel's auxiliary vector.

@@ -26,8 +26,8 @@ use folio_runtime::stack::Stack;
 use folio_runtime::start::Start;
 use folio_runtime::syscall::exit_group;
 use linux_raw_sys::auxvec::{
-    AT_BASE, AT_ENTRY, AT_EXECFN, AT_HWCAP2, AT_MINSIGSTKSZ, AT_PHDR, AT_PHNUM, AT_PLATFORM, AT_RANDOM,
-    AT_RSEQ_ALIGN, AT_RSEQ_FEATURE_SIZE, AT_SECURE, AT_SYSINFO_EHDR,
+    AT_BASE, AT_ENTRY, AT_EXECFN, AT_HWCAP2, AT_MINSIGSTKSZ, AT_PHDR, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_RSEQ_ALIGN,
+    AT_RSEQ_FEATURE_SIZE, AT_SECURE, AT_SYSINFO_EHDR,
 };
 
 use crate::adopt;
@@ -164,8 +164,7 @@ fn map_program(path: &'static CStr, options: &Options) -> Object<'static> {
     };
     let identity = file.identity();
     let (placement, image) = file.map().unwrap_or_else(|problem| fail(problem));
-    let mut object =
-        Object::decode(Kind::Executable, b"", placement, image).unwrap_or_else(|problem| fail(problem));
+    let mut object = Object::decode(Kind::Executable, b"", placement, image).unwrap_or_else(|problem| fail(problem));
     object.identity = Some(identity);
     if options.task == Task::Verify {
         exit_group(match (&object.dynamic, object.placement.interpreter) {
@@ -249,7 +248,8 @@ fn discover(
     let options = cast.options.unwrap_or_default();
     let mut search = new_search(stack, environment, secure, &objects[cast.executable], &options, &mut memo);
     let mut disk = Disk::new();
-    let mut members: Vec<ObjectId> = [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
+    let mut members: Vec<ObjectId> =
+        [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
     let mut loader = Loader {
         objects,
         members: &mut members,
@@ -287,7 +287,8 @@ fn new_search(
             cpu::isa_level(memo, &values)
         }
     };
-    let list = |list: Option<&'static [u8]>| list.map(|list| list.split(|&byte| byte == b':').filter(|name| !name.is_empty()));
+    let list =
+        |list: Option<&'static [u8]>| list.map(|list| list.split(|&byte| byte == b':').filter(|name| !name.is_empty()));
     let mut subdirectories: Vec<&'static [u8]> = list(options.hwcaps_prepend).into_iter().flatten().collect();
     let is_allowed =
         |name: &&[u8]| list(options.hwcaps_mask).is_none_or(|mut allowed| allowed.any(|other| other == *name));
@@ -429,16 +430,12 @@ fn publish_process(
     process.install()
 }
 
-fn read_tunables(
-    stack: &Stack,
-    environment: &Environment,
-    secure: bool,
-    layout: &'static Layout,
-) -> Values<'static> {
+fn read_tunables(stack: &Stack, environment: &Environment, secure: bool, layout: &'static Layout) -> Values<'static> {
     let variable = |name: &str| {
-        let found = stack.environment().map(CStr::to_bytes).find_map(|variable| {
-            variable.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
-        });
+        let found = stack
+            .environment()
+            .map(CStr::to_bytes)
+            .find_map(|variable| variable.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")));
         found.filter(|_| environment.has_tunable_alias)
     };
     Values::new(layout, environment.tunables, variable, secure, |warning| report::line(format_args!("{warning}")))
@@ -455,7 +452,9 @@ fn fill_cpu_features(stack: &Stack, layout: &Layout, ro: Record, memo: &mut Memo
     ro.put(r.minsigstacksize, summary.minsigstacksize);
     ro.put(r.hwcap, summary.hwcap);
     let platform = match summary.platform {
-        Some(platform) => Some((crate::link_map::leaked_string(platform.as_bytes()).expose_provenance(), platform.len())),
+        Some(platform) => {
+            Some((crate::link_map::leaked_string(platform.as_bytes()).expose_provenance(), platform.len()))
+        }
         None => stack.auxiliary_value(AT_PLATFORM as usize).filter(|&platform| platform != 0).map(|platform| {
             // SAFETY: AT_PLATFORM is a string that the kernel put above the stack.
             (platform, unsafe { string(platform as *const _) }.len())

@@ -126,8 +126,7 @@ fn register_rseq(layout: &Layout, thread: Record, birth: &Birth) {
     cpu_id(RSEQ_UNINITIALISED);
     let length = features.max(RSEQ_AREA).next_multiple_of(if birth.rseq.is_some() { RSEQ_AREA } else { 1 });
     // SAFETY: the area has that size and stays registered as long as the thread lives.
-    let registered =
-        birth.register_rseq && unsafe { syscall::rseq(pointer(area), length, 0, RSEQ_SIGNATURE) }.is_ok();
+    let registered = birth.register_rseq && unsafe { syscall::rseq(pointer(area), length, 0, RSEQ_SIGNATURE) }.is_ok();
     if registered {
         __rseq_size.store(features, Ordering::Relaxed);
     } else {

@@ -22,10 +22,7 @@ pub fn for_each(process: &Process, mut visit: impl FnMut(usize)) {
 }
 
 /// Calls `visit` with start and size, without guard, of each stack that libc made, in use or kept for later.
-pub fn for_each_own_stack<E>(
-    process: &Process,
-    mut visit: impl FnMut(usize, usize) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn for_each_own_stack<E>(process: &Process, mut visit: impl FnMut(usize, usize) -> Result<(), E>) -> Result<(), E> {
     let g = &process.layout.global;
     let _lock = StackLock::take(process);
     let mut outcome = Ok(());

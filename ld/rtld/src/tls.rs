@@ -444,12 +444,8 @@ unsafe extern "C" fn folio_tls_get_addr_slow(index: *mut TlsIndex) -> *mut u8 {
 
 fn allocate_block(layout: &Layout, thread: usize, dtv: Dtv, module: usize) -> usize {
     let map = SLOTS.map(layout, module).expect("a module that is referred to is loaded");
-    let decided = match offset_of(layout, map).compare_exchange(
-        UNDECIDED,
-        DYNAMIC,
-        Ordering::AcqRel,
-        Ordering::Acquire,
-    ) {
+    let decided = match offset_of(layout, map).compare_exchange(UNDECIDED, DYNAMIC, Ordering::AcqRel, Ordering::Acquire)
+    {
         Ok(_) => DYNAMIC,
         Err(decided) => decided,
     };
