@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use folio_elf::HeaderError;
+use folio_elf::relocation::R_X86_64_PC32;
 
 use crate::errno::Errno;
 use crate::placement::PlacementError;
@@ -66,7 +67,7 @@ pub enum Problem {
     /// A relocation whose place or symbol is not in the object.
     RelocationPlace,
     /// An `R_X86_64_32` or `PC32` that does not fit.
-    Overflow { symbol: Vec<u8> },
+    Overflow { symbol: Vec<u8>, kind: u32 },
     StaticTls,
     /// `PT_GNU_STACK` asks for an executable stack that cannot be had.
     ExecutableStack(Errno),
@@ -130,11 +131,10 @@ impl fmt::Display for Problem {
             }
             Problem::RelocationType(kind) => write!(f, "unexpected reloc type {kind:#04x}"),
             Problem::RelocationPlace => f.write_str("relocation lies outside the object"),
-            Problem::Overflow { symbol } => write!(
-                f,
-                "Symbol `{}' causes overflow in R_X86_64_32 or R_X86_64_PC32 relocation",
-                Lossy(symbol)
-            ),
+            Problem::Overflow { symbol, kind } => {
+                let kind = if *kind == R_X86_64_PC32 { "R_X86_64_PC32" } else { "R_X86_64_32" };
+                write!(f, "Symbol `{}' causes overflow in {kind} relocation", Lossy(symbol))
+            }
             Problem::ExecutableStack(_) => f.write_str("cannot enable executable stack as shared object requires"),
             Problem::StaticTls => f.write_str("cannot allocate memory in static TLS block"),
             Problem::NoMemory => f.write_str("cannot allocate memory"),

@@ -221,7 +221,7 @@ impl<P: Process> Relocator<'_, '_, P> {
             R_X86_64_32 => {
                 let value = self.value(definition).0.wrapping_add_signed(addend);
                 let Ok(word) = u32::try_from(value) else {
-                    return Err(self.overflow(&symbol));
+                    return Err(self.overflow(&symbol, relocation.kind));
                 };
                 self.writer.store(place, word)
             }
@@ -230,7 +230,7 @@ impl<P: Process> Relocator<'_, '_, P> {
                 let at = self.object.address(place).0;
                 let value = self.value(definition).0.wrapping_add_signed(addend).wrapping_sub(at);
                 let Ok(word) = i32::try_from(value as i64) else {
-                    return Err(self.overflow(&symbol));
+                    return Err(self.overflow(&symbol, relocation.kind));
                 };
                 self.writer.store(place, word as u32)
             }
@@ -335,10 +335,8 @@ impl<P: Process> Relocator<'_, '_, P> {
         undefined(self.object, self.symbols, index, symbol)
     }
 
-    fn overflow(&self, symbol: &Symbol) -> Problem {
-        Problem::Overflow {
-            symbol: self.symbols.name(symbol).unwrap_or_default().to_vec(),
-        }
+    fn overflow(&self, symbol: &Symbol, kind: u32) -> Problem {
+        Problem::Overflow { symbol: self.symbols.name(symbol).unwrap_or_default().to_vec(), kind }
     }
 }
 

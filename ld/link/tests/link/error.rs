@@ -40,6 +40,14 @@ fn sentences_are_those_of_glibc() {
             "undefined symbol: f, version V1".into(),
         ),
         (Problem::RelocationType(0x0a), "unexpected reloc type 0x0a".into()),
+        (
+            Problem::Overflow { symbol: name(), kind: 2 },
+            "Symbol `f' causes overflow in R_X86_64_PC32 relocation".into(),
+        ),
+        (
+            Problem::Overflow { symbol: name(), kind: 10 },
+            "Symbol `f' causes overflow in R_X86_64_32 relocation".into(),
+        ),
         (Problem::StaticTls, "cannot allocate memory in static TLS block".into()),
     ];
     for (problem, text) in cases {

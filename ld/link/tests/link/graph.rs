@@ -14,6 +14,7 @@ use folio_link::{Errno, Error, Kind, ObjectId, Objects, Problem};
 use crate::builder::{Builder, executable, library};
 
 /// A file by its inode, or what comes of opening or mapping it.
+#[allow(clippy::large_enum_variant, reason = "there are a few in each test")]
 enum Node {
     Library(u64, Builder),
     Refused(Problem),

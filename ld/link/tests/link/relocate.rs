@@ -213,12 +213,12 @@ fn missing_functions_get_a_stub_where_the_process_has_one() {
 #[test]
 fn values_that_do_not_fit_are_errors() {
     let absolute = |value| Some(Sym { section: ABSOLUTE, ..defined("s", value) });
-    let overflow = vec![Error::new(b"user", Problem::Overflow { symbol: b"s".to_vec() })];
+    let overflow = |kind| vec![Error::new(b"user", Problem::Overflow { symbol: b"s".to_vec(), kind })];
     for (value, addend, fits) in
         [(u64::from(u32::MAX), 0, true), (u64::from(u32::MAX), 1, false), (0, -1, false), (5, -5, true)]
     {
         let (word, _, errors) = one(R_X86_64_32, addend, absolute(value), undefined("s"));
-        assert_eq!(errors, if fits { vec![] } else { overflow.clone() }, "{value:#x}");
+        assert_eq!(errors, if fits { vec![] } else { overflow(R_X86_64_32) }, "{value:#x}");
         assert_eq!(word == UNTOUCHED, !fits);
     }
     let place = BIAS + DATA + 16;
@@ -226,7 +226,7 @@ fn values_that_do_not_fit_are_errors() {
     {
         let value = place.wrapping_add_signed(distance);
         let (word, _, errors) = one(R_X86_64_PC32, 0, absolute(value), undefined("s"));
-        assert_eq!(errors, if fits { vec![] } else { overflow.clone() }, "{distance:#x}");
+        assert_eq!(errors, if fits { vec![] } else { overflow(R_X86_64_PC32) }, "{distance:#x}");
         assert!(!fits || low_half(word) == distance as u32);
     }
 }
