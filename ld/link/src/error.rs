@@ -57,7 +57,9 @@ pub enum Problem {
         requester: Vec<u8>,
     },
     /// The object that should define versions has none (*glibc elf/dl-version.c, match_symbol*); a warning.
-    NoVersions { requester: Vec<u8> },
+    NoVersions {
+        requester: Vec<u8>,
+    },
     UndefinedSymbol {
         name: Vec<u8>,
         version: Option<Vec<u8>>,
@@ -67,7 +69,10 @@ pub enum Problem {
     /// A relocation whose place or symbol is not in the object.
     RelocationPlace,
     /// An `R_X86_64_32` or `PC32` that does not fit.
-    Overflow { symbol: Vec<u8>, kind: u32 },
+    Overflow {
+        symbol: Vec<u8>,
+        kind: u32,
+    },
     StaticTls,
     /// `PT_GNU_STACK` asks for an executable stack that cannot be had.
     ExecutableStack(Errno),
@@ -113,12 +118,9 @@ impl fmt::Display for Problem {
             Problem::NotForDlopen => f.write_str("shared object cannot be dlopen()ed"),
             Problem::EmptySubstitution => f.write_str("empty dynamic string token substitution"),
             Problem::TokenInSecureProgram => f.write_str("DST not allowed in SUID/SGID programs"),
-            Problem::Version { name, requester } => write!(
-                f,
-                "version `{}' not found (required by {})",
-                Lossy(name),
-                Lossy(requester)
-            ),
+            Problem::Version { name, requester } => {
+                write!(f, "version `{}' not found (required by {})", Lossy(name), Lossy(requester))
+            }
             Problem::NoVersions { requester } => {
                 write!(f, "no version information available (required by {})", Lossy(requester))
             }
@@ -157,11 +159,7 @@ pub struct Error {
 
 impl Error {
     pub fn new(object: &[u8], problem: Problem) -> Error {
-        Error {
-            object: object.to_vec(),
-            problem,
-            requester: None,
-        }
+        Error { object: object.to_vec(), problem, requester: None }
     }
 
     pub fn required_by(mut self, requester: &[u8]) -> Error {

@@ -45,13 +45,13 @@ pub fn tables<'m>(object: &Object<'m>) -> Option<[Table<'m, Rela>; 2]> {
     let dynamic = object.dynamic.as_ref()?;
     let (mut rela, jmprel) = (dynamic.rela, dynamic.jmprel);
     // Some link editors count the PLT's relocations in DT_RELASZ too: they are the last of that table.
-    if !jmprel.is_empty() && jmprel.at >= rela.at && rela.at.0.checked_add(rela.size)? == jmprel.at.0.checked_add(jmprel.size)? {
+    if !jmprel.is_empty()
+        && jmprel.at >= rela.at
+        && rela.at.0.checked_add(rela.size)? == jmprel.at.0.checked_add(jmprel.size)?
+    {
         rela.size = jmprel.at.0 - rela.at.0;
     }
-    Some([
-        object.image.table(rela.at, rela.size / RELA)?,
-        object.image.table(jmprel.at, jmprel.size / RELA)?,
-    ])
+    Some([object.image.table(rela.at, rela.size / RELA)?, object.image.table(jmprel.at, jmprel.size / RELA)?])
 }
 
 /// Relocates one object against `scopes`; each relocation that cannot be made is reported, and the rest are made.
@@ -197,11 +197,7 @@ impl<P: Process> Relocator<'_, '_, P> {
         let definition = self.bind(relocation.symbol, &symbol, class);
         if definition.is_none() && symbol.binding() != STB_WEAK {
             let lazily = relocation.kind == R_X86_64_JUMP_SLOT;
-            let stub = if lazily {
-                self.process.missing_function(self.id, relocation.symbol)
-            } else {
-                None
-            };
+            let stub = if lazily { self.process.missing_function(self.id, relocation.symbol) } else { None };
             let Some(stub) = stub else {
                 return Err(self.undefined(relocation.symbol, &symbol));
             };
@@ -266,9 +262,7 @@ impl<P: Process> Relocator<'_, '_, P> {
             R_X86_64_TLSDESC => {
                 let value = definition.map_or(0, |definition| definition.symbol.0.st_value);
                 let owner = definition.map(|definition| definition.object);
-                let words = self
-                    .process
-                    .tls_descriptor(owner, value.wrapping_add_signed(addend))?;
+                let words = self.process.tls_descriptor(owner, value.wrapping_add_signed(addend))?;
                 self.writer
                     .store(place, words[0])
                     .and_then(|()| self.writer.store(Vaddr(place.0.wrapping_add(8)), words[1]))
@@ -281,11 +275,7 @@ impl<P: Process> Relocator<'_, '_, P> {
     /// The definition that a symbol of this object is bound to.
     #[inline]
     fn bind(&mut self, index: u32, symbol: &Symbol, class: Class) -> Option<Definition> {
-        let own = Definition {
-            object: self.id,
-            index,
-            symbol: *symbol,
-        };
+        let own = Definition { object: self.id, index, symbol: *symbol };
         if symbol.binding() == STB_LOCAL || matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL) {
             return Some(own);
         }
@@ -295,8 +285,7 @@ impl<P: Process> Relocator<'_, '_, P> {
         {
             return definition;
         }
-        let definition =
-            bind_with(self.index, self.objects, own, self.symbols, self.scopes, class, self.uniques);
+        let definition = bind_with(self.index, self.objects, own, self.symbols, self.scopes, class, self.uniques);
         if let Some(definition) = &definition
             && definition.object != self.id
         {
@@ -369,9 +358,7 @@ fn bind_with(
 ) -> Option<Definition> {
     let object = &objects[own.object];
     let (name, gnu_hash) = hash::hashed_name(&symbols.strings, own.symbol.0.st_name)?;
-    let version = symbols
-        .version_index(own.index)
-        .and_then(|versym| object.versions.get(versym));
+    let version = symbols.version_index(own.index).and_then(|versym| object.versions.get(versym));
     let reference = Reference { name, gnu_hash, version, class, newest: false };
     let mut search = |reference: &Reference| match index {
         Some(index) => resolve::lookup_indexed(objects, index, reference, uniques, Some(own)),
@@ -388,10 +375,7 @@ fn bind_with(
         if class == Class::Call {
             return Some(own);
         }
-        let call = Reference {
-            class: Class::Call,
-            ..reference
-        };
+        let call = Reference { class: Class::Call, ..reference };
         if search(&call).is_some_and(|definition| definition.object != own.object) {
             return Some(own);
         }
@@ -414,8 +398,5 @@ pub fn undefined(object: &Object, symbols: &Symbols, index: u32, symbol: &Symbol
         .version_index(index)
         .and_then(|versym| object.versions.get(versym))
         .map(|version| version.name.to_vec());
-    Problem::UndefinedSymbol {
-        name: symbols.name(symbol).unwrap_or_default().to_vec(),
-        version,
-    }
+    Problem::UndefinedSymbol { name: symbols.name(symbol).unwrap_or_default().to_vec(), version }
 }
