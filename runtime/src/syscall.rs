@@ -103,18 +103,19 @@ pub fn getrandom(buffer: &mut [u8], flags: u32) -> Result {
     unsafe { syscall(sys::__NR_getrandom, [buffer.as_mut_ptr() as usize, buffer.len(), flags as usize, 0, 0, 0]) }
 }
 
-/// futex(2), `FUTEX_WAIT` without time limit: sleeps while the word is `value`.
+/// futex(2), `FUTEX_WAIT_PRIVATE` without time limit: sleeps while the word is `value`. Private as libc's locks
+/// are: a waiter of the one kind is not woken by the other.
 pub fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32) -> Result {
-    const FUTEX_WAIT: usize = 0;
+    const FUTEX_WAIT_PRIVATE: usize = 128;
     // SAFETY: the word outlives the call.
-    unsafe { syscall(sys::__NR_futex, [word.as_ptr() as usize, FUTEX_WAIT, value as usize, 0, 0, 0]) }
+    unsafe { syscall(sys::__NR_futex, [word.as_ptr() as usize, FUTEX_WAIT_PRIVATE, value as usize, 0, 0, 0]) }
 }
 
-/// futex(2), `FUTEX_WAKE`: wakes up to `count` waiters.
+/// futex(2), `FUTEX_WAKE_PRIVATE`: wakes up to `count` waiters.
 pub fn futex_wake(word: &core::sync::atomic::AtomicU32, count: u32) -> Result {
-    const FUTEX_WAKE: usize = 1;
+    const FUTEX_WAKE_PRIVATE: usize = 129;
     // SAFETY: the word outlives the call.
-    unsafe { syscall(sys::__NR_futex, [word.as_ptr() as usize, FUTEX_WAKE, count as usize, 0, 0, 0]) }
+    unsafe { syscall(sys::__NR_futex, [word.as_ptr() as usize, FUTEX_WAKE_PRIVATE, count as usize, 0, 0, 0]) }
 }
 
 /// mseal(2), Linux 6.10: forbids every later change of these mappings.

@@ -48,6 +48,7 @@ static Object object("free");
 #include <dlfcn.h>
 #include <pthread.h>
 #include <cstdlib>
+#include <cstring>
 #include <initializer_list>
 static void loaded(const char *when) {
     printf("%s:", when);
@@ -86,7 +87,7 @@ int main() {
     unique = open_it("libunique.so", RTLD_NOW);
     printf("count %d\n", reinterpret_cast<int (*)()>(dlsym(unique, "count"))());
     // A unique name whose library cannot be opened after all pins nothing.
-    for (int i = 0; i < 3; i++) if (!dlopen("libbroken.so", RTLD_NOW)) puts(dlerror());
+    for (int i = 0; i < 3; i++) if (!dlopen("libbroken.so", RTLD_NOW)) puts(strrchr(dlerror(), '/'));
     loaded("broken");
     // A thread's object outlives the handle.
     pthread_barrier_init(&barrier, nullptr, 2);

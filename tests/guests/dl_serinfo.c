@@ -4,6 +4,7 @@
 //#Library: libplain.so: -Wl,-z,nodefaultlib
 //#Library: libmissing.so: -Wl,--disable-new-dtags,-rpath,/nowhere/a:/nowhere/b
 //#Program: -ldl -Wl,--disable-new-dtags,-rpath,'$ORIGIN:$ORIGIN/p1'
+//#Ways: interp patchelf
 //#Run:
 //#Run: LD_LIBRARY_PATH=/e1:e2;/nowhere/e3::
 #define _GNU_SOURCE

@@ -270,3 +270,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn places_that_are_given_back_are_taken_again() {
+    let module = |size| Module { size, align: 16, vaddr: 0 };
+    let mut block = StaticLayout::default().finish(256, 0).unwrap();
+    let [first, second, third] = [80, 48, 96].map(|size| block.take(&module(size), Demand::Required).unwrap());
+    assert_eq!((first, second, third, block.used()), (80, 128, 224, 224));
+    assert_eq!(block.take(&module(64), Demand::Required), None);
+    // Below a place that is still taken nothing is free.
+    block.give_back(second);
+    assert_eq!(block.used(), 224);
+    block.give_back(third);
+    assert_eq!(block.used(), 80);
+    assert_eq!(block.take(&module(144), Demand::Required), Some(224));
+    block.give_back(224);
+    block.give_back(first);
+    assert_eq!(block, StaticLayout::default().finish(256, 0).unwrap());
+}
