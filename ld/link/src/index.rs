@@ -48,7 +48,7 @@ impl ScopeIndex {
         let width = scope.objects.len().div_ceil(WORD);
         let most_rows = (MOST_WORDS / width).next_power_of_two();
         let wanted = usize::try_from(symbols / 4).unwrap_or(usize::MAX).min(most_rows);
-        let row_count = wanted.next_power_of_two().clamp(FEWEST_ROWS, most_rows);
+        let row_count = wanted.next_power_of_two().clamp(FEWEST_ROWS.min(most_rows), most_rows);
         let mut index = ScopeIndex {
             objects: scope.objects.clone(),
             rows: alloc::vec![0; row_count * width],

@@ -8,38 +8,13 @@
 
 extern crate alloc;
 
-mod adopt;
-mod binding;
-mod debugger;
-mod dlfcn;
-mod environment;
-mod exception;
-mod execstack;
-mod execute;
-mod exports;
-mod files;
-mod find_object;
-mod globals;
-mod handover;
-mod initialise;
-mod libc;
-mod link_map;
-mod list;
-mod map;
-mod open;
-mod options;
+mod abi;
+mod dl;
+mod image;
 mod process;
 mod processor;
-mod publish;
-mod record;
 mod report;
-mod scope;
-mod search_path;
 mod start;
-mod thread;
-mod threads;
-mod tls;
-mod unload;
 
 use folio_runtime::allocator::Arena;
 

@@ -24,10 +24,10 @@ use folio_link::search::Search;
 use folio_link::tls::StaticBlock;
 use folio_runtime::tls::TlsDescriptorArgument;
 
-use crate::files::Disk;
-use crate::link_map::LinkMap;
-use crate::publish::Published;
-use crate::record::Record;
+use crate::abi::link_map::LinkMap;
+use crate::abi::publish::Published;
+use crate::abi::record::Record;
+use crate::image::files::Disk;
 
 /// A field that the load lock guards.
 pub struct Guarded<T>(UnsafeCell<T>);
@@ -87,6 +87,7 @@ pub struct State {
     /// What libc sees of `closure` and `scopes`.
     pub published: Published,
     /// What TLS descriptors refer to that were bound to it.
+    #[expect(clippy::vec_box, reason = "descriptors in objects point to these, so they must not move")]
     pub descriptors: Vec<Box<TlsDescriptorArgument>>,
 }
 

@@ -4,8 +4,15 @@
 use core::arch::x86_64::{__cpuid_count, _xgetbv};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use folio_glibc::cpu::{CpuidResult, Processor, StateSave, Summary};
+use folio_glibc::cpu::{self, CpuidResult, Kernel, Memo, Processor, StateSave, Summary};
+use folio_glibc::layout::Layout;
+use folio_glibc::tunables::Values;
+use folio_runtime::stack::Stack;
 use folio_runtime::vector_state::COMPACTED;
+use linux_raw_sys::auxvec::{AT_HWCAP2, AT_MINSIGSTKSZ, AT_PLATFORM};
+
+use crate::abi::record::Record;
+use crate::process::string;
 
 /// Bytes of the area for the vector state; 0: `fxsave`.
 #[unsafe(no_mangle)]
@@ -40,7 +47,7 @@ impl Processor for Cpuid {
 }
 
 /// Tells the trampolines how to save the vector state.
-pub fn describe_vector_state(summary: &Summary) {
+fn describe_vector_state(summary: &Summary) {
     let compacted = match summary.state_save {
         StateSave::Fxsave => return,
         StateSave::Xsave => 0,
@@ -48,4 +55,30 @@ pub fn describe_vector_state(summary: &Summary) {
     };
     FOLIO_XSAVE_MASK.store(STATE_COMPONENTS | compacted, Ordering::Relaxed);
     FOLIO_XSAVE_SIZE.store(summary.tlsdesc_state_size as usize, Ordering::Relaxed);
+}
+
+/// Fills in `_dl_x86_cpu_features` and what else follows from the processor.
+pub fn fill_cpu_features(stack: &Stack, layout: &Layout, ro: Record, memo: &mut Memo<Cpuid>, tunables: &Values) {
+    let r = &layout.global_ro;
+    let value = |kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0) as u64;
+    let kernel = Kernel { hwcap2: value(AT_HWCAP2), minsigstksz: value(AT_MINSIGSTKSZ) };
+    // SAFETY: nobody else sees the structure before the process is published.
+    let out = unsafe { ro.bytes_mut(r.cpu_features, usize::from(layout.cpu.size)) };
+    let summary = cpu::fill(layout, memo, &kernel, tunables, out);
+    describe_vector_state(&summary);
+    ro.put(r.minsigstacksize, summary.minsigstacksize);
+    ro.put(r.hwcap, summary.hwcap);
+    let platform = match summary.platform {
+        Some(platform) => {
+            Some((crate::abi::link_map::leaked_string(platform.as_bytes()).expose_provenance(), platform.len()))
+        }
+        None => stack.auxiliary_value(AT_PLATFORM as usize).filter(|&platform| platform != 0).map(|platform| {
+            // SAFETY: AT_PLATFORM is a string that the kernel put above the stack.
+            (platform, unsafe { string(platform as *const _) }.len())
+        }),
+    };
+    if let Some((address, length)) = platform {
+        ro.put(r.platform, address);
+        ro.put(r.platformlen, length);
+    }
 }

@@ -6,6 +6,9 @@ use folio_link::error::{Error, Lossy};
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
 
+/// What glibc says before every sentence about a start that failed.
+pub const LOADING: &str = "error while loading shared libraries";
+
 /// Exit status of a program that could not be started, by the shell's convention and glibc's (`_dl_fatal_printf`).
 pub const FAILURE: i32 = 127;
 

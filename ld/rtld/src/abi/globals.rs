@@ -8,7 +8,7 @@ use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32};
 
-/// Zeroed memory that is written through [`crate::record::Record`]s.
+/// Zeroed memory that is written through [`crate::abi::record::Record`]s.
 #[repr(C, align(64))]
 pub struct Block<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
 

@@ -11,10 +11,10 @@ use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
 use rustix::mm::MprotectFlags;
 
-use crate::execstack;
+use crate::dl::threads;
+use crate::image::execstack;
 use crate::process::{Process, string};
 use crate::report::FAILURE;
-use crate::threads;
 
 /// Empty: the version node that it is in must exist.
 #[unsafe(no_mangle)]

@@ -14,7 +14,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, stat};
 use rustix::io::{pread, read};
 
-use crate::map;
+use crate::image::map;
 
 /// Where ldconfig(8) keeps what it found.
 const CACHE: &str = "/etc/ld.so.cache";

@@ -12,7 +12,7 @@ use folio_link::Problem;
 use folio_link::object::{Kind, Object};
 use folio_link::placement::Placement;
 
-use crate::map::image_of;
+use crate::image::map::image_of;
 
 /// Size in bytes of an `Elf64_Phdr`.
 const PROGRAM_HEADER: usize = 56;

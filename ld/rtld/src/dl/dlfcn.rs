@@ -14,11 +14,11 @@ use folio_link::error::{Error, Problem};
 use folio_link::resolve::{self, Class, Reference, Scope};
 use folio_link::version::Version;
 
-use crate::exception::raise;
-use crate::find_object;
-use crate::open::{self, Mode};
+use crate::dl::exception::raise;
+use crate::dl::find_object;
+use crate::dl::open::{self, Mode};
+use crate::dl::unload;
 use crate::process::{Process, string};
-use crate::unload;
 
 /// `_dl_open`: gives the link map of the object that `file` means, loading it and what it needs.
 pub unsafe extern "C" fn open(

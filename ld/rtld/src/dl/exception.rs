@@ -19,9 +19,9 @@ use folio_link::error::{Error, Lossy};
 use folio_runtime::catch::{CatchFrame, catch, throw};
 use folio_runtime::syscall::exit_group;
 
+use crate::dl::tls::thread_pointer;
 use crate::process::{Process, function, string};
 use crate::report;
-use crate::tls::thread_pointer;
 
 /// `struct dl_exception`: two strings in one allocation, which begins with the message.
 #[repr(C)]

@@ -19,14 +19,14 @@ use folio_link::error::{Error, Problem};
 use folio_link::object::ObjectId;
 use folio_link::order;
 
-use crate::debugger::{self, Change};
-use crate::find_object;
-use crate::initialise::{self, Edges};
-use crate::link_map::LinkMap;
-use crate::map;
+use crate::abi::debugger::{self, Change};
+use crate::abi::link_map::LinkMap;
+use crate::abi::publish;
+use crate::dl::find_object;
+use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
+use crate::image::initialise::{self, Edges};
+use crate::image::map;
 use crate::process::{Process, ScopeName, State};
-use crate::publish;
-use crate::tls::{self, DYNAMIC, UNDECIDED};
 
 /// The first release that finalises the object that is closed before all others (glibc bug 30981).
 const CLOSED_FIRST: Version = Version { major: 2, minor: 39 };

@@ -15,8 +15,8 @@ use core::sync::atomic::Ordering;
 use folio_glibc::layout::Layout;
 use folio_runtime::syscall;
 
-use crate::globals::{__nptl_initial_report_events, __rseq_offset, __rseq_size};
-use crate::record::Record;
+use crate::abi::globals::{__nptl_initial_report_events, __rseq_offset, __rseq_size};
+use crate::abi::record::Record;
 
 /// `RSEQ_SIG` of x86 (*linux tools/testing/selftests/rseq*, glibc sysdeps): what precedes an abort handler.
 const RSEQ_SIGNATURE: u32 = 0x5305_3053;

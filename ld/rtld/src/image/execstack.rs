@@ -15,9 +15,9 @@ use folio_link::object::{Kind, Object};
 use folio_link::placement::{PAGE, PF_X};
 use rustix::mm::{MprotectFlags, mprotect};
 
-use crate::globals::__libc_stack_end;
+use crate::abi::globals::__libc_stack_end;
+use crate::dl::threads;
 use crate::process::Process;
-use crate::threads;
 
 /// The first release that refuses objects that are opened later.
 const STRICT: Version = Version { major: 2, minor: 41 };

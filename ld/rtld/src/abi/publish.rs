@@ -13,14 +13,14 @@ use folio_link::version::Version;
 use folio_runtime::stack::Stack;
 use linux_raw_sys::auxvec::{AT_CLKTCK, AT_HWCAP2, AT_MINSIGSTKSZ, AT_PAGESZ};
 
-use crate::dlfcn;
-use crate::exception;
-use crate::find_object;
-use crate::globals::{_rtld_global, _rtld_global_ro};
-use crate::link_map::LinkMap;
+use crate::abi::globals::{_rtld_global, _rtld_global_ro};
+use crate::abi::link_map::LinkMap;
+use crate::abi::record::Record;
+use crate::dl::dlfcn;
+use crate::dl::exception;
+use crate::dl::find_object;
+use crate::dl::tls;
 use crate::process::{Process, ScopeName, State};
-use crate::record::Record;
-use crate::tls;
 
 /// `AT_HWCAP3` and `AT_HWCAP4` (linux 6.9).
 const AT_HWCAP3: u32 = 29;

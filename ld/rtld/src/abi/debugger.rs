@@ -7,9 +7,9 @@
 use folio_elf::Vaddr;
 use folio_link::object::Objects;
 
-use crate::globals::{_r_debug, Block};
+use crate::abi::globals::{_r_debug, Block};
+use crate::abi::record::Record;
 use crate::process::Process;
-use crate::record::Record;
 
 /// `r_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

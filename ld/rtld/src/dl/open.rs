@@ -16,16 +16,16 @@ use folio_link::order::{self, Root};
 use folio_link::search::Reference;
 use folio_link::version;
 
-use crate::debugger::{self, Change};
-use crate::execute;
-use crate::find_object;
-use crate::initialise::{self, Edges};
-use crate::libc;
-use crate::link_map::LinkMap;
+use crate::abi::debugger::{self, Change};
+use crate::abi::libc;
+use crate::abi::link_map::LinkMap;
+use crate::abi::publish;
+use crate::dl::find_object;
+use crate::dl::tls;
+use crate::dl::unload;
+use crate::image::execute;
+use crate::image::initialise::{self, Edges};
 use crate::process::{Process, ScopeName};
-use crate::publish;
-use crate::tls;
-use crate::unload;
 
 bitflags! {
     /// `mode` of dlopen(3).

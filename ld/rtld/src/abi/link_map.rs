@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use folio_glibc::layout::{InfoIndex, Layout};
 use folio_link::{Kind, Object, ObjectId};
 
-use crate::record::Record;
+use crate::abi::record::Record;
 
 /// Words that Folio adds behind the structure: its own number of the object, and the size of the allocation. Then come a
 /// `struct libname_list` {name, next, dont_free}, and the strings.

@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use folio_glibc::layout::Layout;
 use folio_runtime::tls::TlsIndex;
 
-use crate::link_map::LinkMap;
+use crate::abi::link_map::LinkMap;
 use crate::process::Process;
 
 /// Most modules that can be loaded at a time; untouched entries cost no memory.

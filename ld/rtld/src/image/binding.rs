@@ -18,11 +18,11 @@ use folio_link::tls::{Demand, Module};
 use folio_runtime::missing_function::stub_address;
 use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
 
-use crate::open;
+use crate::dl::open;
+use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
+use crate::image::scope;
 use crate::process::{Process, function};
 use crate::report;
-use crate::scope;
-use crate::tls::{self, DYNAMIC, UNDECIDED};
 
 /// Calls the resolver of an IFUNC (psABI, *R_X86_64_IRELATIVE*: no arguments).
 pub fn call_resolver(resolver: Addr) -> Addr {

@@ -10,15 +10,15 @@ use folio_link::object::ObjectId;
 use folio_link::placement::{LoadSegment, PF_R, PF_W};
 use folio_link::{Errno, relocate as pass};
 
-use crate::binding::Binding;
-use crate::execstack;
-use crate::map;
+use crate::abi::publish;
+use crate::dl::threads;
+use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
+use crate::image::binding::Binding;
+use crate::image::execstack;
+use crate::image::map;
+use crate::image::scope;
 use crate::process::{Process, ScopeName};
-use crate::publish;
 use crate::report;
-use crate::scope;
-use crate::threads;
-use crate::tls::{self, DYNAMIC, UNDECIDED};
 
 /// Relocates the objects of a sorted list that are not yet relocated, dependencies first, and protects each one's RELRO.
 pub fn relocate(process: &Process, sorted: &[usize], now: bool, running: bool, report: &mut impl FnMut(Error)) {

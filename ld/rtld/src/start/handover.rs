@@ -13,8 +13,8 @@ use folio_runtime::stack::Stack;
 use folio_runtime::syscall;
 use rustix::fs::stat;
 
-use crate::options::Options;
 use crate::report;
+use crate::start::options::Options;
 
 /// The name of glibc's loader, beside its libc.
 const LOADER: &[u8] = b"/ld-linux-x86-64.so.2";
@@ -56,8 +56,8 @@ fn is_folio(loader: &CStr) -> bool {
 
 /// The inode that is mapped at Folio's own first address, from `/proc/self/maps` (proc(5)).
 fn interpreter_identity() -> Option<u64> {
-    let maps = crate::files::read_all(c"/proc/self/maps")?;
-    let own = alloc::format!("{:x}-", crate::adopt::own_base().0);
+    let maps = crate::image::files::read_all(c"/proc/self/maps")?;
+    let own = alloc::format!("{:x}-", crate::image::adopt::own_base().0);
     let line = maps.split(|&byte| byte == b'\n').find(|line| line.starts_with(own.as_bytes()))?;
     let inode = line.split(|&byte| byte == b' ').filter(|field| !field.is_empty()).nth(4)?;
     core::str::from_utf8(inode).ok()?.parse().ok()

@@ -1,0 +1,157 @@
+//! Who takes part in a start before anything is loaded: the program, the vDSO, Folio itself, and how Folio was called.
+//!
+//! The kernel has mapped the program when Folio is its interpreter; in a direct start Folio maps it, and makes the stack what
+//! it would be had the kernel done so (*glibc elf/rtld.c, dl_main*).
+#![allow(unsafe_code)]
+
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use folio_elf::Addr;
+use folio_link::error::{Error, Problem};
+use folio_link::graph::Source;
+use folio_link::object::{Kind, Object, ObjectId, Objects};
+use folio_link::search;
+use folio_runtime::stack::Stack;
+use folio_runtime::syscall::exit_group;
+use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_EXECFN, AT_PHDR, AT_PHNUM, AT_SYSINFO_EHDR};
+
+use crate::image::adopt;
+use crate::image::files::{self, Disk};
+use crate::image::map;
+use crate::report::{self, LOADING};
+use crate::start::handover;
+use crate::start::options::{Options, Task};
+
+/// The objects that are there before anything is loaded, and how Folio was called.
+pub struct Cast {
+    pub executable: ObjectId,
+    pub interpreter: ObjectId,
+    pub vdso: Option<ObjectId>,
+    pub options: Option<Options>,
+    /// The executable's file, for a hand-over.
+    pub program_file: &'static CStr,
+    pub program: &'static [u8],
+}
+
+/// Makes objects of the program, the vDSO and Folio itself; reads the command line of a direct start.
+pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>) -> Cast {
+    let value = |stack: &Stack, kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0);
+    let own_name = stack.arguments().next().unwrap_or(c"ld-folio.so.1").to_bytes();
+    let refuse = |problem: Problem| -> ! { report::fatal(own_name, LOADING, &Error::new(b"", problem)) };
+    let own = adopt::whole(Kind::Interpreter, adopt::own_base(), b"").unwrap_or_else(|problem| refuse(problem));
+    let entry = Addr(value(stack, AT_ENTRY) as u64);
+    let is_direct = own.address(own.placement.entry) == entry;
+    if let Some((start, end)) = own.placement.relro_pages() {
+        let _ = map::protect(own.image.bias(), start, end, folio_link::placement::PF_R);
+    }
+
+    // SAFETY: AT_EXECFN is a string that the kernel put above the stack.
+    let file_name = unsafe { CStr::from_ptr(value(stack, AT_EXECFN) as *const _) };
+    let (mut executable, options, program_file) = if is_direct {
+        let options = Options::read(stack);
+        let executable = map_program(options.program, &options);
+        if options.task == Task::Run && handover::is_for_kernel(&executable) {
+            handover::to_kernel(stack, &options, &executable, own.soname());
+        }
+        enter_directly(stack, &options, &own, &executable);
+        (executable, Some(options), options.program)
+    } else {
+        let headers = Addr(value(stack, AT_PHDR) as u64);
+        let executable =
+            adopt::program(headers, value(stack, AT_PHNUM) as u16, entry).unwrap_or_else(|problem| refuse(problem));
+        (executable, None, file_name)
+    };
+    let own_path = if is_direct { Some(file_name.to_bytes()) } else { interpreter_path(&executable) };
+    executable.origin = origin_of_program(program_file, is_direct);
+    let mut own = own;
+    own.path = own_path.unwrap_or_default().to_vec();
+    own.names = own.soname().map(<[u8]>::to_vec).into_iter().collect();
+    own.is_graphed = true;
+
+    let executable = objects.insert(executable);
+    let vdso = adopt_vdso(stack).map(|vdso| objects.insert(vdso));
+    let interpreter = objects.insert(own);
+    let program = stack.arguments().next().unwrap_or(program_file).to_bytes();
+    Cast { executable, interpreter, vdso, options, program_file, program }
+}
+
+/// Maps the program of a direct start.
+fn map_program(path: &'static CStr, options: &Options) -> Object<'static> {
+    let name = path.to_bytes();
+    let fail = |problem: Problem| -> ! {
+        if options.task == Task::Verify {
+            exit_group(1);
+        }
+        report::fatal(name, LOADING, &Error::new(name, problem))
+    };
+    if !name.contains(&b'/') {
+        // glibc searches for such a name before it knows where to search.
+        fail(Problem::Open(folio_link::Errno(0)));
+    }
+    let file = match files::open(name) {
+        Ok(file) => file,
+        Err(search::OpenError::Absent(errno)) => fail(Problem::Open(folio_link::Errno(errno))),
+        Err(search::OpenError::OtherClass) => fail(Problem::Header(folio_elf::HeaderError::OtherClass)),
+        Err(search::OpenError::OtherMachine) => fail(Problem::Open(folio_link::Errno::ENOENT)),
+        Err(search::OpenError::Failed(problem)) => fail(problem),
+    };
+    let identity = file.identity();
+    let (placement, image) = file.map().unwrap_or_else(|problem| fail(problem));
+    let mut object = Object::decode(Kind::Executable, b"", placement, image).unwrap_or_else(|problem| fail(problem));
+    object.identity = Some(identity);
+    if options.task == Task::Verify {
+        exit_group(match (&object.dynamic, object.placement.interpreter) {
+            (None, _) => 1,
+            (Some(_), None) => 2,
+            (Some(_), Some(_)) => 0,
+        });
+    }
+    object
+}
+
+/// Makes the stack what it would be had the kernel started the program itself.
+fn enter_directly(stack: &mut Stack, options: &Options, own: &Object, executable: &Object) {
+    stack.remove_arguments(options.consumed);
+    if let Some(argv0) = options.argv0 {
+        stack.set_argument(0, argv0);
+    }
+    let headers = executable.placement.headers.map_or(Addr(0), |at| executable.address(at));
+    let values = [
+        (AT_PHDR, headers.0 as usize),
+        (AT_PHNUM, usize::from(executable.placement.header_count)),
+        (AT_ENTRY, executable.address(executable.placement.entry).0 as usize),
+        (AT_BASE, own.image.bias().0 as usize),
+        (AT_EXECFN, options.program.as_ptr().expose_provenance()),
+    ];
+    for (kind, value) in values {
+        stack.set_auxiliary_value(kind as usize, value);
+    }
+}
+
+/// The string of `PT_INTERP`: the name by which Folio was called.
+fn interpreter_path(executable: &Object<'static>) -> Option<&'static [u8]> {
+    let extent = executable.placement.interpreter?;
+    executable.image.strings(extent.at, extent.size)?.get(0)
+}
+
+fn adopt_vdso(stack: &Stack) -> Option<Object<'static>> {
+    let base = stack.auxiliary_value(AT_SYSINFO_EHDR as usize).filter(|&base| base != 0)?;
+    let mut vdso = adopt::whole(Kind::Vdso, Addr(base as u64), b"").ok()?;
+    vdso.path = vdso.soname().unwrap_or(b"linux-vdso.so.1").to_vec();
+    vdso.names = alloc::vec![vdso.path.clone()];
+    vdso.is_graphed = true;
+    Some(vdso)
+}
+
+/// `$ORIGIN` of the executable: where the kernel says that its file is (*glibc elf/dl-origin.c, _dl_get_origin*). Under a
+/// direct start that would be Folio, so the path that was given counts.
+fn origin_of_program(file: &CStr, is_direct: bool) -> Vec<u8> {
+    if !is_direct
+        && let Ok(path) = rustix::fs::readlink(c"/proc/self/exe", Vec::new())
+        && path.to_bytes().starts_with(b"/")
+    {
+        return search::dst::origin_of(path.to_bytes()).to_vec();
+    }
+    Disk::new().origin(file.to_bytes())
+}

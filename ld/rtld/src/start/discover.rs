@@ -1,0 +1,179 @@
+//! Discover: find, map and check every object that the program needs, or say all that is missing.
+#![allow(unsafe_code)]
+
+use alloc::vec::Vec;
+
+use folio_glibc::cpu::{self, Memo, NoTunables};
+use folio_glibc::tunables::Values;
+use folio_link::error::{Error, Lossy};
+use folio_link::graph::Loader;
+use folio_link::object::{Object, ObjectId, Objects};
+use folio_link::search::cache::Hwcaps;
+use folio_link::search::{self, Owner, Reference, Search, Settings, preload};
+use folio_link::version;
+use folio_runtime::stack::Stack;
+use folio_runtime::syscall::exit_group;
+use linux_raw_sys::auxvec::AT_PLATFORM;
+
+use crate::abi::libc;
+use crate::image::files::{self, Disk};
+use crate::process::string;
+use crate::processor::Cpuid;
+use crate::report::{self, LOADING};
+use crate::start::cast::Cast;
+use crate::start::environment::Environment;
+use crate::start::list;
+use crate::start::options::Options;
+
+/// What discovery found.
+pub struct Discovery {
+    pub search: Search<'static>,
+    pub disk: Disk,
+    pub memo: Memo<Cpuid>,
+    /// Search order: the executable, what was preloaded, and what they need.
+    pub closure: Vec<ObjectId>,
+    /// The order of the list that programs see: the vDSO behind the executable, Folio where it is needed.
+    pub members: Vec<ObjectId>,
+    /// What is missing, and where in the closure it would be.
+    errors: Vec<(usize, Error)>,
+    version_errors: Vec<Error>,
+}
+
+/// Finds, maps and checks every object that the program needs.
+pub fn discover(
+    stack: &Stack,
+    environment: &Environment,
+    secure: bool,
+    objects: &mut Objects<'static>,
+    cast: &Cast,
+) -> Discovery {
+    let mut memo = Memo::new(Cpuid);
+    let options = cast.options.unwrap_or_default();
+    let mut search = new_search(stack, environment, secure, &objects[cast.executable], &options, &mut memo);
+    let mut disk = Disk::new();
+    let mut members: Vec<ObjectId> =
+        [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
+    let mut loader = Loader {
+        objects,
+        members: &mut members,
+        search: &mut search,
+        source: &mut disk,
+        observe: &mut (),
+        executable: cast.executable,
+        interpreter: Some(cast.interpreter),
+        program: cast.program,
+    };
+    let mut roots = alloc::vec![cast.executable];
+    preload_all(&mut loader, environment, &options, secure, &mut roots);
+    let mut errors = Vec::new();
+    let closure = loader.closure(&roots, &mut |place, error| errors.push((place, error)));
+    let mut version_errors = Vec::new();
+    for &id in &closure {
+        version::check(objects, &members, id, cast.program, &mut |error| version_errors.push(error));
+    }
+    let members = list_order(&closure, cast);
+    Discovery { search, disk, memo, closure, members, errors, version_errors }
+}
+
+fn new_search(
+    stack: &Stack,
+    environment: &Environment,
+    secure: bool,
+    executable: &Object,
+    options: &Options,
+    memo: &mut Memo<Cpuid>,
+) -> Search<'static> {
+    let levels = match environment.tunables.filter(|_| !secure) {
+        None => cpu::isa_level(memo, &NoTunables),
+        Some(text) => {
+            let values = Values::new(libc::any_layout(), Some(text), |_| None, secure, |_| {});
+            cpu::isa_level(memo, &values)
+        }
+    };
+    let list =
+        |list: Option<&'static [u8]>| list.map(|list| list.split(|&byte| byte == b':').filter(|name| !name.is_empty()));
+    let mut subdirectories: Vec<&'static [u8]> = list(options.hwcaps_prepend).into_iter().flatten().collect();
+    let is_allowed =
+        |name: &&[u8]| list(options.hwcaps_mask).is_none_or(|mut allowed| allowed.any(|other| other == *name));
+    subdirectories.extend(levels.directories().iter().map(|name| name.as_bytes()).filter(is_allowed));
+    let platform = stack.auxiliary_value(AT_PLATFORM as usize).filter(|&platform| platform != 0);
+    let settings = Settings {
+        library_path: options.library_path.unwrap_or(environment.library_path),
+        inhibit_cache: options.inhibit_cache,
+        inhibit_rpath: options.inhibit_rpath,
+        secure,
+        system_directories: search::DEBIAN_AMD64,
+        lib: b"lib/x86_64-linux-gnu",
+        // SAFETY: AT_PLATFORM is a string that the kernel put above the stack.
+        platform: platform.map(|platform| unsafe { string(platform as *const _) }),
+        hwcaps: Hwcaps { subdirectories: subdirectories.leak(), isa_level: (1 << levels.highest()) - 1 },
+    };
+    let owner = Owner { name: b"", origin: Some(&executable.origin), is_executable: true };
+    Search::new(settings, &owner)
+}
+
+/// Loads what `LD_PRELOAD`, `--preload` and `/etc/ld.so.preload` name; what cannot be loaded is named and passed over.
+fn preload_all(
+    loader: &mut Loader<'_, 'static, Disk, ()>,
+    environment: &Environment,
+    options: &Options,
+    secure: bool,
+    roots: &mut Vec<ObjectId>,
+) {
+    const FILE: &str = "/etc/ld.so.preload";
+    let mut add = |name: &[u8], from: &str| {
+        let executable = loader.executable;
+        match loader.load(name, Some(executable), Reference::Preloaded) {
+            Ok(id) => roots.push(id),
+            Err(error) => report::line(format_args!(
+                "ERROR: ld.so: object '{}' from {from} cannot be preloaded ({}): ignored.",
+                Lossy(name),
+                error.problem,
+            )),
+        }
+    };
+    for name in preload::split_list(environment.preload, secure) {
+        add(name, "LD_PRELOAD");
+    }
+    for name in preload::split_list(options.preload.unwrap_or_default(), secure) {
+        add(name, "--preload");
+    }
+    if let Some(text) = files::contents(FILE) {
+        for name in preload::split_file(text) {
+            add(name, FILE);
+        }
+    }
+}
+
+/// The order of the list of link maps.
+fn list_order(closure: &[ObjectId], cast: &Cast) -> Vec<ObjectId> {
+    let mut members = alloc::vec![cast.executable];
+    members.extend(cast.vdso);
+    if !closure.contains(&cast.interpreter) {
+        members.push(cast.interpreter);
+    }
+    members.extend(closure.iter().filter(|&&id| id != cast.executable));
+    members
+}
+
+impl Discovery {
+    pub fn list(&self, objects: &Objects, cast: &Cast) -> ! {
+        list::print(objects, cast.vdso, &self.closure, &self.errors, &self.version_errors, cast.program)
+    }
+
+    /// Ends the process, after naming everything, if something is missing.
+    pub fn require_complete(&self, cast: &Cast) {
+        for (_, error) in &self.errors {
+            report::error(cast.program, LOADING, error);
+        }
+        if !self.errors.is_empty() {
+            exit_group(report::FAILURE);
+        }
+        for error in &self.version_errors {
+            report::line(format_args!("{}: {error}", Lossy(cast.program)));
+        }
+        if !self.version_errors.is_empty() {
+            exit_group(report::VERSION_FAILURE);
+        }
+    }
+}

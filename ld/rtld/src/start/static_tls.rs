@@ -1,0 +1,52 @@
+//! The static TLS of a start: every module's id and place, and how much is kept for later ones.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::Ordering;
+
+use folio_link::tls::{self as plan, Module, RseqArea, StaticLayout};
+use folio_runtime::stack::Stack;
+use linux_raw_sys::auxvec::{AT_RSEQ_ALIGN, AT_RSEQ_FEATURE_SIZE};
+
+use crate::dl::tls;
+use crate::process::Process;
+
+/// Gives every module of the start its id and its place; from 2.41 on, the rseq area too.
+pub fn lay_out(process: &Process, stack: &Stack) -> Result<Option<(u64, u32)>, plan::Error> {
+    let layout = process.layout;
+    // SAFETY: one thread.
+    let (objects, members, tunables) =
+        unsafe { (process.objects.get(), process.members.get(), process.tunables.get()) };
+    let mut plan = StaticLayout::default();
+    for &id in members {
+        let Some(segment) = objects[id].placement.tls else { continue };
+        let module = Module { size: segment.size, align: segment.align, vaddr: segment.image.0 };
+        let offset = plan.place(&module)?;
+        // SAFETY: one thread.
+        let map = unsafe { process.state(id) }.map;
+        tls::add_module(layout, map);
+        tls::offset_of(layout, map).store(offset as usize, Ordering::Relaxed);
+    }
+    let mut rseq = None;
+    if layout.behaviour.rseq_in_tls {
+        let value = |kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0) as u64;
+        let features = value(AT_RSEQ_FEATURE_SIZE);
+        let area = RseqArea::new(features, value(AT_RSEQ_ALIGN)).unwrap_or(RseqArea::MINIMAL);
+        let offset = plan.place_rseq(area)?;
+        rseq = Some((offset, if features == 0 { 20 } else { features as u32 }));
+    }
+    let number = |name, default| tunables.number(name).unwrap_or(default);
+    let optional = number("glibc.rtld.optional_static_tls", 512);
+    let surplus = plan::surplus(number("glibc.rtld.nns", 4), optional)?;
+    let block = plan.finish(surplus, optional)?;
+
+    let (ro, r, g) = (process.ro, &layout.global_ro, &layout.global);
+    ro.put(r.tls_static_size, block.size() + u64::from(layout.pthread.size));
+    ro.put(r.tls_static_align, block.align());
+    ro.put(r.tls_static_surplus, surplus);
+    process.global_record.put(g.tls_static_used, block.used());
+    process.global_record.put(g.tls_static_optional, block.optional());
+    // SAFETY: one thread.
+    *unsafe { process.tls.get_mut() } = block;
+    tls::publish_generation(process);
+    Ok(rseq)
+}
