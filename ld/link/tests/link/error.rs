@@ -44,10 +44,7 @@ fn sentences_are_those_of_glibc() {
             Problem::Overflow { symbol: name(), kind: 2 },
             "Symbol `f' causes overflow in R_X86_64_PC32 relocation".into(),
         ),
-        (
-            Problem::Overflow { symbol: name(), kind: 10 },
-            "Symbol `f' causes overflow in R_X86_64_32 relocation".into(),
-        ),
+        (Problem::Overflow { symbol: name(), kind: 10 }, "Symbol `f' causes overflow in R_X86_64_32 relocation".into()),
         (Problem::StaticTls, "cannot allocate memory in static TLS block".into()),
     ];
     for (problem, text) in cases {
