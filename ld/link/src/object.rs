@@ -173,7 +173,10 @@ impl<'m> Objects<'m> {
     }
 
     pub fn remove(&mut self, id: ObjectId) -> Option<Object<'m>> {
-        self.slots.get_mut(id.0 as usize)?.take()
+        let object = self.slots.get_mut(id.0 as usize)?.take();
+        // The filter lies in the object's memory.
+        self.filters[id.0 as usize] = BloomFilter::OPEN;
+        object
     }
 
     pub fn get(&self, id: ObjectId) -> Option<&Object<'m>> {

@@ -88,6 +88,7 @@ pub struct State {
     pub published: Published,
     /// What TLS descriptors refer to that were bound to it.
     #[expect(clippy::vec_box, reason = "descriptors in objects point to these, so they must not move")]
+    #[expect(clippy::vec_box, reason = "descriptors hold their addresses")]
     pub descriptors: Vec<Box<TlsDescriptorArgument>>,
 }
 

@@ -83,11 +83,13 @@ pub fn initialise(process: &Process, sorted: &[usize], init_first: Option<Object
         let id = ObjectId(index as u32);
         let functions = {
             // SAFETY: the load lock is held; borrows end before anything is called.
-            let (object, state) = unsafe { (&process.objects.get()[id], process.state_mut(id)) };
-            if state.initialised {
+            let (objects, states) = unsafe { (process.objects.get(), process.states.get_mut()) };
+            // An initializer may have closed what was still to be initialised.
+            let Some(state) = &mut states[index] else { continue };
+            let object = &objects[id];
+            if core::mem::replace(&mut state.initialised, true) {
                 continue;
             }
-            state.initialised = true;
             state.map.set_flag(process.layout, process.layout.link_map.bits.init_called, true);
             if object.kind != Kind::Library {
                 continue;
