@@ -90,6 +90,8 @@ int main(void) {
     top = open_it("libtop.so", RTLD_NOW);
     close_it(base, "base closed first");
     close_it(top, "top closed second");
+    // A cycle that is loaded from its other end.
+    close_it(open_it("libcycle2.so", RTLD_NOW), "cycle alone");
     // Kept by a binding alone.
     void *global = open_it("libglobal.so", RTLD_NOW | RTLD_GLOBAL);
     void *user = open_it("libuser.so", RTLD_NOW);
