@@ -1,12 +1,12 @@
 // dlclose unloads what nobody uses any more, and finalises it in glibc's order: dependents first, also through cycles and
 // through references that were bound to a global library; what is left open is finalised at exit.
 //#Library: libbase.so:
-//#Library: libleft.so: -L. -lbase
+//#Library: libleft.so: -Wl,--no-as-needed -L. -lbase
 //#Library: libcycle2.so:
-//#Library: libcycle1.so: -L. -lcycle2 -lbase -Wl,--no-as-needed
-//#Library: libcycle2.so: -L. -lcycle1 -Wl,--no-as-needed
-//#Library: libright.so: -L. -lcycle1 -lbase -Wl,--no-as-needed -Wl,-rpath-link,.
-//#Library: libtop.so: -L. -Wl,--no-as-needed -lleft -lright -Wl,-rpath-link,.
+//#Library: libcycle1.so: -Wl,--no-as-needed -L. -lcycle2 -lbase
+//#Library: libcycle2.so: -Wl,--no-as-needed -L. -lcycle1
+//#Library: libright.so: -Wl,--no-as-needed -L. -lcycle1 -lbase -Wl,-rpath-link,.
+//#Library: libtop.so: -Wl,--no-as-needed -L. -lleft -lright -Wl,-rpath-link,.
 //#Library: libglobal.so:
 //#Library: libuser.so: -Wl,--unresolved-symbols=ignore-all
 //#Program: -ldl -Wl,--disable-new-dtags,-rpath,'$ORIGIN'
