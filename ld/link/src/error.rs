@@ -85,6 +85,11 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Whether the start or opening goes on all the same.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Problem::NoVersions { .. })
+    }
+
     /// `errno` as `dlerror` would add it; 0 for none.
     pub fn errno(&self) -> Errno {
         match self {

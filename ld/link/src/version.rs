@@ -8,7 +8,7 @@ use folio_elf::version::{self, VER_FLG_BASE, VER_FLG_WEAK};
 use folio_elf::{Dynamic, Image};
 
 use crate::error::{Error, Problem};
-use crate::object::{ObjectId, Objects};
+use crate::object::{Object, ObjectId, Objects};
 
 /// One version by its index in `Elf64_Versym`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,18 @@ impl<'m> Versions<'m> {
 
 /// Checks each version that `id` needs against the objects of its namespace, `members`; reports those that are missing.
 pub fn check(objects: &Objects, members: &[ObjectId], id: ObjectId, program: &[u8], report: &mut impl FnMut(Error)) {
+    check_watched(objects, members, id, program, &mut |_, _| {}, report);
+}
+
+/// As [`check`]; `watch` learns of each version that is looked for, and in which object.
+pub fn check_watched(
+    objects: &Objects,
+    members: &[ObjectId],
+    id: ObjectId,
+    program: &[u8],
+    watch: &mut impl FnMut(&version::Need, &Object),
+    report: &mut impl FnMut(Error),
+) {
     let object = &objects[id];
     let Some(dynamic) = &object.dynamic else { return };
     let Some(at) = dynamic.verneed else { return };
@@ -82,17 +94,19 @@ pub fn check(objects: &Objects, members: &[ObjectId], id: ObjectId, program: &[u
         let Some(provider) = provider.map(|provider| &objects[provider]) else {
             continue;
         };
-        let Some((provider_dynamic, definitions)) =
-            provider.dynamic.as_ref().and_then(|dynamic| Some((dynamic, dynamic.verdef?)))
-        else {
-            // An object without any version definitions is taken to fit (it may be older than its versions).
-            continue;
-        };
-        let defined = version::definitions(&provider.image, provider_dynamic.strings, definitions)
-            .any(|definition| definition.hash == need.hash && definition.name == need.name);
+        watch(&need, provider);
+        // An object without any version definitions is taken to fit (it may be older than its versions).
+        let defined = defines(provider, &need).unwrap_or(true);
         if !defined && need.flags & VER_FLG_WEAK == 0 {
             let problem = Problem::Version { name: need.name.to_vec(), requester: requester.to_vec() };
             report(Error::new(provider.display_name(program), problem));
         }
     }
+}
+
+/// Whether an object defines the version that is needed; `None` if it defines no versions at all.
+pub fn defines(provider: &Object, need: &version::Need) -> Option<bool> {
+    let dynamic = provider.dynamic.as_ref()?;
+    let mut definitions = version::definitions(&provider.image, dynamic.strings, dynamic.verdef?);
+    Some(definitions.any(|definition| definition.hash == need.hash && definition.name == need.name))
 }

@@ -65,6 +65,7 @@ pub enum ScopeName {
 }
 
 /// What the loader keeps of an object beside the object.
+#[allow(clippy::vec_box, reason = "descriptors in objects point to their arguments, which must not move")]
 #[derive(Debug)]
 pub struct State {
     pub map: LinkMap,
@@ -87,7 +88,6 @@ pub struct State {
     /// What libc sees of `closure` and `scopes`.
     pub published: Published,
     /// What TLS descriptors refer to that were bound to it.
-    #[expect(clippy::vec_box, reason = "descriptors in objects point to these, so they must not move")]
     #[expect(clippy::vec_box, reason = "descriptors hold their addresses")]
     pub descriptors: Vec<Box<TlsDescriptorArgument>>,
 }

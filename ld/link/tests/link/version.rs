@@ -1,6 +1,7 @@
 //! Whether the versions that an object needs are there.
 
 use folio_elf::version::VER_FLG_WEAK;
+use folio_link::Problem;
 use folio_link::version::check;
 
 use crate::builder::{Builder, World, executable, library};
@@ -56,12 +57,13 @@ fn versions_are_compared_by_name_too() {
 }
 
 #[test]
-fn providers_without_versions_or_absent_are_no_error_here() {
+fn providers_without_versions_are_warned_of_and_absent_ones_are_no_error_here() {
     let mut world = World::default();
     let needs = vec![("libv.so", 2, "V3", 0), ("absent.so", 3, "V3", 0)];
     let user = world.add(&Builder { needs, ..library("/lib/user.so", &[]) });
     world.add(&Builder { soname: Some("libv.so"), ..library("/lib/libv.so", &[]) });
-    assert_eq!(sentences(&world, user), Vec::<String>::new());
+    assert_eq!(sentences(&world, user), ["/lib/libv.so: no version information available (required by /lib/user.so)"]);
+    assert!(Problem::NoVersions { requester: Vec::new() }.is_warning());
 }
 
 #[test]

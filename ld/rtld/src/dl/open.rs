@@ -160,7 +160,11 @@ fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) ->
     let new: Vec<ObjectId> = members[first_new..].to_vec();
     if errors.is_empty() {
         for &id in &new {
-            version::check(objects, members, id, process.program, &mut |error| errors.push(error));
+            version::check(objects, members, id, process.program, &mut |error| {
+                if !error.problem.is_warning() {
+                    errors.push(error);
+                }
+            });
         }
     }
     if !errors.is_empty() {

@@ -172,7 +172,7 @@ impl Discovery {
         for error in &self.version_errors {
             report::line(format_args!("{}: {error}", Lossy(cast.program)));
         }
-        if !self.version_errors.is_empty() {
+        if !self.version_errors.iter().all(|error| error.problem.is_warning()) {
             exit_group(report::VERSION_FAILURE);
         }
     }

@@ -46,7 +46,7 @@ pub fn print(
     for error in version_errors {
         report::line(format_args!("{}: {error}", Lossy(program)));
     }
-    exit_group(i32::from(!version_errors.is_empty()))
+    exit_group(i32::from(!version_errors.iter().all(|error| error.problem.is_warning())))
 }
 
 fn line(output: &mut Output, object: &Object) {
