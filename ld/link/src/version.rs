@@ -95,8 +95,12 @@ pub fn check_watched(
             continue;
         };
         watch(&need, provider);
-        // An object without any version definitions is taken to fit (it may be older than its versions).
-        let defined = defines(provider, &need).unwrap_or(true);
+        let Some(defined) = defines(provider, &need) else {
+            // An object without any version definitions is taken to fit (it may be older than its versions).
+            let problem = Problem::NoVersions { requester: requester.to_vec() };
+            report(Error::new(provider.display_name(program), problem));
+            continue;
+        };
         if !defined && need.flags & VER_FLG_WEAK == 0 {
             let problem = Problem::Version { name: need.name.to_vec(), requester: requester.to_vec() };
             report(Error::new(provider.display_name(program), problem));
