@@ -18,6 +18,7 @@ use folio_glibc::layout::Layout;
 use folio_runtime::tls::TlsIndex;
 
 use crate::abi::link_map::LinkMap;
+use crate::dl::program_memory;
 use crate::process::Process;
 
 /// Most modules that can be loaded at a time; untouched entries cost no memory.
@@ -94,12 +95,13 @@ pub fn remove_module(module: usize) {
     slot.map.store(0, Ordering::Release);
 }
 
-/// Makes the modules added and removed since the last generation known.
+/// Makes the modules added and removed since the last generation known. The load lock is held.
 pub fn publish_generation(process: &Process) {
     let generation = FOLIO_TLS_GENERATION.fetch_add(1, Ordering::Release) + 1;
     let g = &process.layout.global;
     process.global_record.put(g.tls_generation, generation);
     process.global_record.put(g.tls_max_dtv_idx, HIGHEST.load(Ordering::Relaxed));
+    program_memory::find(process);
 }
 
 /// The thread pointer, the address of the thread control block.
@@ -130,10 +132,9 @@ struct Header {
 struct Block {
     next: *mut Block,
     module: usize,
-    /// The allocation that holds it.
+    /// The allocation that holds it: the program's if `own` is none.
     memory: *mut u8,
-    size: usize,
-    align: usize,
+    own: Option<Memory>,
 }
 
 /// A thread's dtv.
@@ -213,12 +214,15 @@ impl Dtv {
                 return;
             }
             // SAFETY: blocks of the list are allocated.
-            let Block { next, module, memory, size, align } = unsafe { block.read() };
+            let Block { next, module, memory, own } = unsafe { block.read() };
             if unwanted(module) {
-                // SAFETY: as above; then the block's own allocation, with the size it was made with.
+                // SAFETY: as above; then the block's allocation, given back to where it came from.
                 unsafe {
                     *link = next;
-                    dealloc(memory, Memory::from_size_align_unchecked(size, align));
+                    match own {
+                        Some(own) => dealloc(memory, own),
+                        None => program_memory::release(memory),
+                    }
                 }
             } else {
                 // SAFETY: a block that stays in the list.
@@ -460,20 +464,27 @@ fn allocate_block(layout: &Layout, thread: usize, dtv: Dtv, module: usize) -> us
 
 /// A new, initialised block; its address is congruent to the module's `p_vaddr` modulo its alignment.
 fn create_block(dtv: Dtv, module: usize, of: &Module) -> Option<usize> {
-    let header = size_of::<Block>();
     let align = of.align.max(16);
-    let lead = header.next_multiple_of(align) + of.first_byte;
-    let memory = Memory::from_size_align(lead.checked_add(of.size)?, align).ok()?;
-    // SAFETY: the size is not zero.
-    let base = unsafe { alloc_zeroed(memory) };
-    if base.is_null() {
+    let lead = size_of::<Block>().next_multiple_of(align) + of.first_byte;
+    let size = lead.checked_add(of.size)?;
+    // The alignment of a program's malloc is not relied on.
+    let mut memory = program_memory::allocate(size.checked_add(align)?);
+    let mut own = None;
+    if memory.is_null() {
+        let layout = Memory::from_size_align(size, align).ok()?;
+        own = Some(layout);
+        // SAFETY: the size is not zero.
+        memory = unsafe { alloc_zeroed(layout) };
+    }
+    if memory.is_null() {
         return None;
     }
+    let base = memory.map_addr(|address| address.next_multiple_of(align));
     let variables = base.wrapping_add(lead);
     let block: *mut Block = base.cast();
     let head = &mut dtv.header().blocks;
-    // SAFETY: the allocation begins with room for the header.
-    unsafe { block.write(Block { next: *head, module, memory: base, size: memory.size(), align: memory.align() }) };
+    // SAFETY: the allocation begins with room for the header, and is aligned for it.
+    unsafe { block.write(Block { next: *head, module, memory, own }) };
     *head = block;
     of.initialise(variables);
     Some(variables.expose_provenance())
