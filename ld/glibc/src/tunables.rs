@@ -6,7 +6,7 @@
 //! one reading of each name in 2.40; the manual's chapter "Tunables". Where older releases honour some tunables in
 //! set-user-ID programs, Folio follows 2.39 and honours none.
 
-mod number;
+pub mod number;
 #[cfg(test)]
 mod tests;
 

@@ -50,6 +50,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             self.objects[known].add_name(name);
             return Ok(known);
         }
+        self.observe.wanted(name, &self.objects[requester.unwrap_or(self.executable)], reference);
         let found = self.find(name, requester, reference).map_err(|error| describe(name, error))?;
         let identity = self.source.identity(&found.file);
         if let Some(known) = self.with_identity(identity) {
@@ -71,6 +72,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         object.loader = requester;
         object.origin = self.source.origin(&found.path);
         object.add_name(name);
+        self.observe.mapped(name, &object);
         let id = self.objects.insert(object);
         self.members.push(id);
         Ok(id)

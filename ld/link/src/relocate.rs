@@ -17,7 +17,7 @@ use folio_elf::{Addr, Symbol, Symbols, Table, Vaddr};
 use crate::error::{Error, Problem};
 use crate::index::ScopeIndex;
 use crate::object::{Object, ObjectId, Objects};
-use crate::resolve::{self, Class, Definition, Reference, Scope, Uniques};
+use crate::resolve::{self, Class, Definition, Reference, Scope, Uniques, Watch};
 
 /// Size in bytes of an `Elf64_Rela`.
 const RELA: u64 = 24;
@@ -64,12 +64,12 @@ pub fn relocate<P: Process>(
     program: &[u8],
     report: &mut impl FnMut(Error),
 ) {
-    relocate_with(None, objects, id, scopes, uniques, process, program, report);
+    relocate_with(None, objects, id, scopes, uniques, process, program, &mut (), report);
 }
 
-/// As [`relocate`]; `index`, if there is one, is that of the only scope.
+/// As [`relocate`]; `index`, if there is one, is that of the only scope. What is found through it, `watch` is not told of.
 #[expect(clippy::too_many_arguments, reason = "one pass over one object, which touches all of these")]
-pub fn relocate_with<P: Process>(
+pub fn relocate_with<P: Process, W: Watch>(
     index: Option<&ScopeIndex>,
     objects: &Objects,
     id: ObjectId,
@@ -77,6 +77,7 @@ pub fn relocate_with<P: Process>(
     uniques: &mut Uniques,
     process: &mut P,
     program: &[u8],
+    watch: &mut W,
     report: &mut impl FnMut(Error),
 ) {
     let object = &objects[id];
@@ -91,6 +92,7 @@ pub fn relocate_with<P: Process>(
         index,
         uniques,
         process,
+        watch,
         writer: object.image.writer(),
         last: None,
         indirect: false,
@@ -135,7 +137,7 @@ pub fn relocate_with<P: Process>(
 }
 
 /// The state of relocating one object.
-struct Relocator<'r, 'm, P> {
+struct Relocator<'r, 'm, P, W> {
     objects: &'r Objects<'m>,
     object: &'r Object<'m>,
     id: ObjectId,
@@ -144,6 +146,7 @@ struct Relocator<'r, 'm, P> {
     index: Option<&'r ScopeIndex>,
     uniques: &'r mut Uniques,
     process: &'r mut P,
+    watch: &'r mut W,
     writer: Writer<'m>,
     /// The last lookup: relocations of one symbol often come together.
     last: Option<(u32, Class, Option<Definition>)>,
@@ -151,7 +154,7 @@ struct Relocator<'r, 'm, P> {
     indirect: bool,
 }
 
-impl<P: Process> Relocator<'_, '_, P> {
+impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
     fn add_bias(&mut self, place: Vaddr) -> Option<()> {
         let bias = self.object.image.bias().0;
         let value: u64 = self.writer.read(place)?;
@@ -187,13 +190,7 @@ impl<P: Process> Relocator<'_, '_, P> {
             _ => {}
         }
         let symbol = self.symbols.get(relocation.symbol).ok_or(Problem::RelocationPlace)?;
-        let class = match relocation.kind {
-            R_X86_64_JUMP_SLOT | R_X86_64_DTPMOD64 | R_X86_64_DTPOFF64 | R_X86_64_TPOFF64 | R_X86_64_TLSDESC => {
-                Class::Call
-            }
-            R_X86_64_COPY => Class::Copy,
-            _ => Class::Address,
-        };
+        let class = class_of(relocation.kind);
         let definition = self.bind(relocation.symbol, &symbol, class);
         if definition.is_none() && symbol.binding() != STB_WEAK {
             let lazily = relocation.kind == R_X86_64_JUMP_SLOT;
@@ -283,9 +280,11 @@ impl<P: Process> Relocator<'_, '_, P> {
             && last_index == index
             && last_class == class
         {
+            self.watch.repeated();
             return definition;
         }
-        let definition = bind_with(self.index, self.objects, own, self.symbols, self.scopes, class, self.uniques);
+        let definition =
+            bind_with(self.index, self.objects, own, self.symbols, self.scopes, class, self.uniques, self.watch);
         if let Some(definition) = &definition
             && definition.object != self.id
         {
@@ -329,6 +328,55 @@ impl<P: Process> Relocator<'_, '_, P> {
     }
 }
 
+/// What a relocation of that type wants to know of its symbol.
+#[inline(always)]
+fn class_of(kind: u32) -> Class {
+    match kind {
+        R_X86_64_JUMP_SLOT | R_X86_64_DTPMOD64 | R_X86_64_DTPOFF64 | R_X86_64_TPOFF64 | R_X86_64_TLSDESC => Class::Call,
+        R_X86_64_COPY => Class::Copy,
+        _ => Class::Address,
+    }
+}
+
+/// Looks up what the relocations of an object refer to, and stores nothing (*glibc elf/rtld.c*, trace mode with `LD_WARN`).
+/// Reports each symbol that nobody defines; functions only if `now`.
+pub fn check(
+    objects: &Objects,
+    id: ObjectId,
+    scope: &Scope,
+    now: bool,
+    program: &[u8],
+    watch: &mut impl Watch,
+    report: &mut impl FnMut(Error),
+) {
+    let object = &objects[id];
+    let (Some(dynamic), Some(symbols), Some([rela, jmprel])) = (&object.dynamic, &object.symbols, tables(object))
+    else {
+        return;
+    };
+    let calls = (now || dynamic.binds_now()).then(|| jmprel.iter()).into_iter().flatten();
+    let mut uniques = Uniques::new();
+    let mut last = None;
+    for relocation in rela.iter().chain(calls).map(Relocation::from) {
+        match relocation.kind {
+            R_X86_64_NONE | R_X86_64_RELATIVE | R_X86_64_RELATIVE64 | R_X86_64_IRELATIVE => continue,
+            _ => {}
+        }
+        let class = class_of(relocation.kind);
+        let Some(symbol) = symbols.get(relocation.symbol) else { continue };
+        let is_own = symbol.binding() == STB_LOCAL || matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL);
+        if is_own || last.replace((relocation.symbol, class)) == Some((relocation.symbol, class)) {
+            continue;
+        }
+        let own = Definition { object: id, index: relocation.symbol, symbol };
+        let found = bind(objects, own, symbols, &[scope], class, &mut uniques, watch);
+        if found.is_none() && symbol.binding() != STB_WEAK {
+            let problem = undefined(object, symbols, relocation.symbol, &symbol);
+            report(Error::new(object.display_name(program), problem));
+        }
+    }
+}
+
 /// Number of relocations of `object` that name a symbol, or may.
 pub fn symbolic_count(object: &Object) -> u64 {
     let Some(dynamic) = &object.dynamic else { return 0 };
@@ -343,10 +391,13 @@ pub fn bind(
     scopes: &[&Scope],
     class: Class,
     uniques: &mut Uniques,
+    watch: &mut impl Watch,
 ) -> Option<Definition> {
-    bind_with(None, objects, own, symbols, scopes, class, uniques)
+    bind_with(None, objects, own, symbols, scopes, class, uniques, watch)
 }
 
+#[inline]
+#[expect(clippy::too_many_arguments, reason = "one lookup, and where it looks")]
 fn bind_with(
     index: Option<&ScopeIndex>,
     objects: &Objects,
@@ -355,6 +406,7 @@ fn bind_with(
     scopes: &[&Scope],
     class: Class,
     uniques: &mut Uniques,
+    watch: &mut impl Watch,
 ) -> Option<Definition> {
     let object = &objects[own.object];
     let (name, gnu_hash) = hash::hashed_name(&symbols.strings, own.symbol.0.st_name)?;
@@ -362,23 +414,26 @@ fn bind_with(
     let reference = Reference { name, gnu_hash, version, class, newest: false };
     let mut search = |reference: &Reference| match index {
         Some(index) => resolve::lookup_indexed(objects, index, reference, uniques, Some(own)),
-        None => resolve::lookup(objects, scopes.iter().copied(), reference, None, uniques, Some(own)),
+        None => {
+            resolve::lookup_watched(objects, scopes.iter().copied(), reference, None, uniques, Some(own), &mut *watch)
+        }
     };
-    let found = search(&reference);
-    if own.symbol.visibility() == STV_PROTECTED
+    let mut found = search(&reference);
+    let protected = own.symbol.visibility() == STV_PROTECTED;
+    if protected
         && own.symbol.is_defined()
         && let Some(other) = found
         && other.object != own.object
     {
         // A protected symbol is its object's own, unless the executable holds the function's canonical address
         // (glibc elf/dl-lookup.c, _dl_lookup_symbol_x): that is so when a search for a call ends here.
-        if class == Class::Call {
-            return Some(own);
-        }
         let call = Reference { class: Class::Call, ..reference };
-        if search(&call).is_some_and(|definition| definition.object != own.object) {
-            return Some(own);
+        if class == Class::Call || search(&call).is_some_and(|definition| definition.object != own.object) {
+            found = Some(own);
         }
+    }
+    if let Some(definition) = &found {
+        watch.bound(objects, own.object, &reference, definition, protected);
     }
     found
 }

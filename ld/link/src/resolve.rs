@@ -98,6 +98,30 @@ impl Uniques {
     }
 }
 
+/// Watches lookups, and may bend a rule; each method's default does nothing and costs nothing.
+pub trait Watch {
+    /// Whether a weak definition yields to a global one that is found later (ld.so(8), `LD_DYNAMIC_WEAK`).
+    fn weak_yields(&self) -> bool {
+        false
+    }
+    /// An object is asked for a name. It may be one that [`is_searched`] passes over.
+    fn tried(&mut self, _objects: &Objects, _id: ObjectId, _reference: &Reference) {}
+    /// A reference of `requester` was bound; `protected` says how the referring symbol may be seen.
+    fn bound(
+        &mut self,
+        _objects: &Objects,
+        _requester: ObjectId,
+        _reference: &Reference,
+        _definition: &Definition,
+        _protected: bool,
+    ) {
+    }
+    /// The last lookup's answer was taken for one more relocation.
+    fn repeated(&mut self) {}
+}
+
+impl Watch for () {}
+
 /// Searches `scopes` in order; `skip` (`RTLD_NEXT`) starts after that object.
 ///
 /// `requester` is the referring symbol itself, for copy relocations of unique names.
@@ -109,7 +133,22 @@ pub fn lookup<'s>(
     uniques: &mut Uniques,
     requester: Option<Definition>,
 ) -> Option<Definition> {
+    lookup_watched(objects, scopes, reference, skip, uniques, requester, &mut ())
+}
+
+/// As [`lookup`], under the eyes of `watch`.
+#[inline]
+pub fn lookup_watched<'s>(
+    objects: &Objects,
+    scopes: impl IntoIterator<Item = &'s Scope>,
+    reference: &Reference,
+    skip: Option<ObjectId>,
+    uniques: &mut Uniques,
+    requester: Option<Definition>,
+    watch: &mut impl Watch,
+) -> Option<Definition> {
     let mut skipping = skip;
+    let mut weak = None;
     for scope in scopes {
         for &id in &scope.objects {
             if let Some(last) = skipping {
@@ -118,12 +157,17 @@ pub fn lookup<'s>(
                 }
                 continue;
             }
+            watch.tried(objects, id, reference);
             if let Some(found) = try_object(objects, id, reference, uniques, requester) {
+                if watch.weak_yields() && found.symbol.binding() == STB_WEAK {
+                    weak = weak.or(Some(found));
+                    continue;
+                }
                 return Some(found);
             }
         }
     }
-    None
+    weak
 }
 
 /// As [`lookup`] in the scope that `index` was built from.
@@ -136,6 +180,12 @@ pub fn lookup_indexed(
     requester: Option<Definition>,
 ) -> Option<Definition> {
     index.candidates(reference.gnu_hash).find_map(|id| try_object(objects, id, reference, uniques, requester))
+}
+
+/// Whether an object has a say in what a reference is bound to.
+#[inline(always)]
+pub fn is_searched(object: &Object, reference: &Reference) -> bool {
+    !(object.is_removed || (reference.class == Class::Copy && object.kind == Kind::Executable))
 }
 
 /// The definition that `reference` is bound to if `id` is the first object that has one.
@@ -151,7 +201,7 @@ fn try_object(
         return None;
     }
     let object = objects.get(id)?;
-    if object.is_removed || (reference.class == Class::Copy && object.kind == Kind::Executable) {
+    if !is_searched(object, reference) {
         return None;
     }
     let (index, symbol) = find_in(object, reference)?;

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod abi;
+mod debug;
 mod dl;
 mod image;
 mod process;

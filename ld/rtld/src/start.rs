@@ -4,6 +4,7 @@
 //! publish to libc → initialise → jump. Mapping is part of discovery: what an object needs is read from its own segments.
 #![allow(unsafe_code)]
 
+pub mod auxv;
 pub mod cast;
 pub mod discover;
 pub mod environment;
@@ -38,6 +39,7 @@ use self::options::Task;
 use crate::abi::debugger::{self, Change};
 use crate::abi::globals::{__libc_enable_secure, __libc_stack_end, _dl_argv};
 use crate::abi::{libc, publish};
+use crate::debug::{self, Categories, Phase};
 use crate::dl::{find_object, tls};
 use crate::image::initialise::{self, Edges};
 use crate::image::{execstack, execute};
@@ -56,19 +58,23 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
         // A set-user-ID program's libraries are nobody else's business (glibc elf/rtld.c, process_envvars).
         exit_group(5);
     }
+    let auxiliary = if environment.show_auxv { auxv::snapshot(&stack) } else { Vec::new() };
     let mut objects = Objects::new();
     let mut cast = cast::adopt(&mut stack, &mut objects);
     let discovery = discover::discover(&stack, &environment, secure, &mut objects, &cast);
+    show_what_is_asked_for(&objects, &discovery, &environment, &cast, &auxiliary);
     if environment.trace {
-        discovery.list(&objects, &cast);
+        list::print(&objects, &discovery, &cast, &environment);
     }
-    discovery.require_complete(&cast);
+    discovery.require_objects(&cast);
     if cast.options.is_some_and(|options| options.task == Task::List) {
-        discovery.list(&objects, &cast);
+        list::print(&objects, &discovery, &cast, &environment);
     }
+    discovery.require_versions(&cast);
     let layout = choose_layout(&objects, &discovery, &stack, &cast);
     let process = publish_process(&stack, &environment, secure, objects, discovery, &mut cast, layout);
     link(process, &stack, &cast);
+    debug::statistics(process);
     initialise::start(process);
     // SAFETY: one thread, unless an initializer made more; none of them loads before it has an entry.
     let executable = &unsafe { process.objects.get() }[process.executable];
@@ -76,6 +82,30 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
         entry: executable.address(executable.placement.entry).0 as usize,
         stack_pointer: stack.pointer(),
         exit_routine: initialise::_dl_fini as *const () as usize,
+    }
+}
+
+/// `LD_DEBUG=help` and `LD_SHOW_AUXV`, in the words of the release whose libc was found. A libc that no table fits has its
+/// own loader say it.
+fn show_what_is_asked_for(
+    objects: &Objects<'static>,
+    discovery: &Discovery,
+    environment: &Environment,
+    cast: &Cast,
+    auxiliary: &[(usize, usize)],
+) {
+    let helps = environment.debug.contains(Categories::HELP);
+    if !helps && auxiliary.is_empty() {
+        return;
+    }
+    let libc = libc::find(objects, &discovery.members).map(|found| libc::layout(&objects[found]));
+    let is_listed = environment.trace || cast.options.is_some_and(|options| options.task == Task::List);
+    if is_listed || helps || !matches!(libc, Some(Err(_))) {
+        let layout = libc.and_then(Result::ok).unwrap_or_else(libc::any_layout);
+        auxv::print(auxiliary, layout);
+        if helps {
+            debug::help(layout.version >= debug::HAS_TLS);
+        }
     }
 }
 
@@ -103,6 +133,7 @@ fn publish_process(
     __libc_enable_secure.store(i32::from(secure), Ordering::Relaxed);
     _dl_argv.store(stack.argv(), Ordering::Relaxed);
     publish::kernel_facts(layout, ro, stack);
+    debug::publish(ro, layout.global_ro.debug_mask);
     processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &tunables);
     let executable_stack = execstack::is_wanted_by(&objects[cast.executable]);
     publish::prepare_global(layout, global, executable_stack);
@@ -174,11 +205,15 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
         publish::vdso(layout, process.ro, &objects[vdso], unsafe { process.state(vdso) }.map);
     }
     debugger::introduce(process, objects);
+    debug::initial_scopes(process);
+    let phase = Phase::relocation();
     let mut failed = false;
     execute::relocate(process, &sorted, process.bind_now, false, &mut |error| {
+        debug::failed("symbol lookup error", &error, false);
         report::error(cast.program, "symbol lookup error", &error);
         failed = true;
     });
+    drop(phase);
     if failed {
         exit_group(report::FAILURE);
     }

@@ -21,6 +21,7 @@ use self::cache::{Cache, Hwcaps};
 use self::dst::{Tokens, Trust};
 use self::path::Directories;
 pub use self::path::{Listing, PathList};
+use crate::object::Object;
 
 /// The system's directories of Debian and its kin on amd64.
 pub const DEBIAN_AMD64: &[&[u8]] = &[b"/lib/x86_64-linux-gnu", b"/usr/lib/x86_64-linux-gnu", b"/lib", b"/usr/lib"];
@@ -75,6 +76,10 @@ pub enum Rule {
 
 /// Watches a search; each method's default does nothing and costs nothing.
 pub trait Observe {
+    /// A name is asked for that no loaded object answers to.
+    fn wanted(&mut self, _name: &[u8], _requester: &Object, _reference: Reference) {}
+    /// The file that was found for a name is in memory.
+    fn mapped(&mut self, _name: &[u8], _object: &Object) {}
     /// A library without a slash in its name is searched for.
     fn find(&mut self, _name: &[u8]) {}
     /// A path list is searched; `owner` is the object whose DT_RPATH or DT_RUNPATH it is, empty for the executable.

@@ -27,7 +27,7 @@ impl World {
         let symbols = self.objects[id].symbols.unwrap();
         let index = builder.index(name);
         let own = Definition { object: id, index, symbol: symbols.get(index).unwrap() };
-        let found = bind(&self.objects, own, &symbols, &[&self.scope], class, &mut self.uniques);
+        let found = bind(&self.objects, own, &symbols, &[&self.scope], class, &mut self.uniques, &mut ());
         found.map(|found| (found.object, found.symbol.value().0))
     }
 }

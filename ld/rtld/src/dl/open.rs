@@ -9,9 +9,10 @@ use core::ffi::c_long;
 
 use bitflags::bitflags;
 use folio_elf::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_SYMBOLIC};
+use folio_elf::version::Need;
 use folio_link::error::{Error, Problem};
 use folio_link::graph::Loader;
-use folio_link::object::ObjectId;
+use folio_link::object::{Object, ObjectId};
 use folio_link::order::{self, Root};
 use folio_link::search::Reference;
 use folio_link::version;
@@ -20,6 +21,7 @@ use crate::abi::debugger::{self, Change};
 use crate::abi::libc;
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish;
+use crate::debug::{self, Searches, version_wanted};
 use crate::dl::find_object;
 use crate::dl::tls;
 use crate::dl::unload;
@@ -90,6 +92,7 @@ pub fn open(
     if mode.contains(Mode::GLOBAL) && !(is_global && loaded.closure.is_empty()) {
         add_to_global_scope(process, loaded.root);
     }
+    debug::opened(process, loaded.root);
     Ok(Some(map))
 }
 
@@ -105,6 +108,7 @@ pub fn note_binding(process: &Process, requester: ObjectId, provider: ObjectId) 
         return;
     }
     if !from.map.is_opened(layout) || from.stays {
+        debug::stays_for(process, provider, requester);
         states[provider.0 as usize].as_mut().expect("as above").stays = true;
         return;
     }
@@ -115,6 +119,7 @@ pub fn note_binding(process: &Process, requester: ObjectId, provider: ObjectId) 
         let state = states[requester.0 as usize].as_mut().expect("as above");
         state.bound.push(index);
         state.was_bound = true;
+        debug::depends(process, provider, requester);
     }
 }
 
@@ -130,7 +135,7 @@ fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) ->
         members,
         search,
         source: disk,
-        observe: &mut (),
+        observe: &mut Searches { program: process.program, namespace: 0, by_option: false },
         executable: process.executable,
         interpreter: Some(process.interpreter),
         program: process.program,
@@ -160,7 +165,9 @@ fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) ->
     let new: Vec<ObjectId> = members[first_new..].to_vec();
     if errors.is_empty() {
         for &id in &new {
-            version::check(objects, members, id, process.program, &mut |error| {
+            let mut watch =
+                |need: &Need, provider: &Object| version_wanted(need, provider, &objects[id], process.program, 0);
+            version::check_watched(objects, members, id, process.program, &mut watch, &mut |error| {
                 if !error.problem.is_warning() {
                     errors.push(error);
                 }
@@ -182,6 +189,7 @@ fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Er
         debugger::announce(Change::Add);
     }
     publish(process, loaded, mode);
+    debug::show_scope(process, *root, 0);
     let mut errors = Vec::new();
     for &id in new {
         if let Err(error) = execute::add_tls_module(process, id) {
@@ -275,11 +283,14 @@ fn append_scopes(process: &Process, root: ObjectId, closure: &[ObjectId]) {
     for &id in closure {
         // SAFETY: the load lock is held.
         let state = unsafe { process.state_mut(id) };
+        let mut shown = 0;
         if state.initialised && state.map.is_opened(process.layout) && !state.scopes.contains(&closure_of_root) {
+            shown = state.scopes.len();
             state.scopes.push(closure_of_root);
             // SAFETY: as above.
             unsafe { publish::scopes(process, id) };
         }
+        debug::show_scope(process, id, shown);
     }
 }
 
@@ -294,6 +305,7 @@ fn add_to_global_scope(process: &Process, root: ObjectId) {
             state.global = true;
             state.map.set_flag(process.layout, process.layout.link_map.bits.global, true);
             global.objects.push(id);
+            debug::joins_global_scope(process, id);
         }
     }
     // SAFETY: the load lock is held.

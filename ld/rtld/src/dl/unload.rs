@@ -22,6 +22,7 @@ use folio_link::order;
 use crate::abi::debugger::{self, Change};
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish;
+use crate::debug;
 use crate::dl::find_object;
 use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
 use crate::image::initialise::{self, Edges};
@@ -58,10 +59,13 @@ pub fn close(process: &Process, map: *mut u8) -> Result<(), Error> {
     }
     state.opens -= 1;
     state.map.record().put(process.layout.link_map.direct_opencount, state.opens);
-    if state.opens > 0 || !state.map.is_opened(process.layout) {
+    let opens = state.opens;
+    if opens > 0 || !state.map.is_opened(process.layout) {
+        debug::closed(process, id, opens);
         return Ok(());
     }
     if UNLOADING.load(Ordering::Relaxed) != IDLE {
+        debug::closed(process, id, opens);
         UNLOADING.store(AGAIN, Ordering::Relaxed);
         return Ok(());
     }
@@ -178,6 +182,7 @@ pub fn remove(process: &Process, gone: &[ObjectId]) {
         find_object::publish(process);
         let has_tls = release_tls(process, gone);
         for &id in gone {
+            debug::destroyed(process, id);
             // SAFETY: the load lock is held.
             let state = unsafe { process.states.get_mut() }[id.0 as usize].take();
             if let Some(state) = state {

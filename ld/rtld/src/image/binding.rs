@@ -18,6 +18,7 @@ use folio_link::tls::{Demand, Module};
 use folio_runtime::missing_function::stub_address;
 use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
 
+use crate::debug;
 use crate::dl::open;
 use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
 use crate::image::scope;
@@ -148,8 +149,9 @@ extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     let own = Definition { object: requester, index: symbol_index, symbol };
     // SAFETY: the load lock is held.
     let found = unsafe {
-        scope::with_scopes(process, requester, |scopes| {
-            relocate::bind(objects, own, symbols, scopes, Class::Call, uniques)
+        scope::with_scopes(process, requester, |scopes| match debug::Lookups::watching(process) {
+            None => relocate::bind(objects, own, symbols, scopes, Class::Call, uniques, &mut ()),
+            Some(mut watch) => relocate::bind(objects, own, symbols, scopes, Class::Call, uniques, &mut watch),
         })
     };
     let Some(definition) = found else {

@@ -11,6 +11,7 @@ use folio_link::placement::{LoadSegment, PF_R, PF_W};
 use folio_link::{Errno, relocate as pass};
 
 use crate::abi::publish;
+use crate::debug;
 use crate::dl::threads;
 use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
 use crate::image::binding::Binding;
@@ -81,12 +82,21 @@ fn relocate_one(
         open_text(process, id, true).map_err(fail)?;
     }
     let mut binding = Binding { process, now: now || dynamic.binds_now(), running };
+    debug::relocating(object.display_name(process.program), !binding.now);
     // SAFETY: as above; only relocation looks at unique names now.
     let uniques = unsafe { process.uniques.get_mut() };
     // SAFETY: the load lock is held, and relocation changes no scope.
     unsafe {
         scope::with_scopes(process, id, |scopes| {
-            pass::relocate_with(index, objects, id, scopes, uniques, &mut binding, process.program, report);
+            let program = process.program;
+            match debug::Lookups::watching(process) {
+                None => {
+                    pass::relocate_with(index, objects, id, scopes, uniques, &mut binding, program, &mut (), report)
+                }
+                Some(mut watch) => {
+                    pass::relocate_with(None, objects, id, scopes, uniques, &mut binding, program, &mut watch, report);
+                }
+            }
         });
     }
     publish::adjust_dynamic(object);

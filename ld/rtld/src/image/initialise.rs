@@ -12,9 +12,11 @@ use core::ffi::c_char;
 
 use folio_elf::dynamic::{DF_1_INITFIRST, Extent};
 use folio_elf::{Addr, Vaddr};
+use folio_link::error::Lossy;
 use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::order;
 
+use crate::debug::{self, Categories};
 use crate::process::{Process, State, function};
 
 type Initializer = unsafe extern "C" fn(i32, *mut *mut c_char, *mut *mut c_char);
@@ -64,6 +66,9 @@ pub fn start(process: &Process) {
     };
     let preinit = object.dynamic.as_ref().map(|dynamic| array(object, dynamic.preinit_array)).unwrap_or_default();
     initialise(process, &[], init_first);
+    if !preinit.is_empty() {
+        debug::say(Categories::CALLS, format_args!("\ncalling preinit: {}\n\n", Lossy(process.program)));
+    }
     call_initializers(process, &preinit);
     initialise(process, &sorted, None);
 }
@@ -91,6 +96,7 @@ pub fn initialise(process: &Process, sorted: &[usize], init_first: Option<Object
                 continue;
             }
             state.map.set_flag(process.layout, process.layout.link_map.bits.init_called, true);
+            debug::initialising(object);
             if object.kind != Kind::Library {
                 continue;
             }
@@ -123,6 +129,7 @@ fn finalizers(process: &Process, id: ObjectId) -> Vec<Addr> {
         return Vec::new();
     }
     state.map.set_flag(process.layout, process.layout.link_map.bits.init_called, false);
+    debug::finalising(process, id, object);
     let Some(dynamic) = &object.dynamic else { return Vec::new() };
     if !matches!(object.kind, Kind::Library | Kind::Executable) {
         return Vec::new();
@@ -160,4 +167,5 @@ pub extern "C" fn _dl_fini() {
         // SAFETY: the load lock is held, and the object is loaded as long as it is held open.
         unsafe { process.state_mut(id) }.opens -= 1;
     }
+    debug::final_statistics();
 }

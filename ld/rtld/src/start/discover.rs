@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use folio_elf::version::Need;
 use folio_glibc::cpu::{self, Memo, NoTunables};
 use folio_glibc::tunables::Values;
 use folio_link::error::{Error, Lossy};
@@ -16,13 +17,13 @@ use folio_runtime::syscall::exit_group;
 use linux_raw_sys::auxvec::AT_PLATFORM;
 
 use crate::abi::libc;
+use crate::debug::{self, Phase, Searches, version_wanted};
 use crate::image::files::{self, Disk};
 use crate::process::string;
 use crate::processor::Cpuid;
 use crate::report::{self, LOADING};
 use crate::start::cast::Cast;
 use crate::start::environment::Environment;
-use crate::start::list;
 use crate::start::options::Options;
 
 /// What discovery found.
@@ -35,8 +36,8 @@ pub struct Discovery {
     /// The order of the list that programs see: the vDSO behind the executable, Folio where it is needed.
     pub members: Vec<ObjectId>,
     /// What is missing, and where in the closure it would be.
-    errors: Vec<(usize, Error)>,
-    version_errors: Vec<Error>,
+    pub errors: Vec<(usize, Error)>,
+    pub version_errors: Vec<Error>,
 }
 
 /// Finds, maps and checks every object that the program needs.
@@ -47,6 +48,7 @@ pub fn discover(
     objects: &mut Objects<'static>,
     cast: &Cast,
 ) -> Discovery {
+    let _phase = Phase::loading();
     let mut memo = Memo::new(Cpuid);
     let options = cast.options.unwrap_or_default();
     let mut search = new_search(stack, environment, secure, &objects[cast.executable], &options, &mut memo);
@@ -58,7 +60,7 @@ pub fn discover(
         members: &mut members,
         search: &mut search,
         source: &mut disk,
-        observe: &mut (),
+        observe: &mut Searches { program: cast.program, namespace: 0, by_option: options.library_path.is_some() },
         executable: cast.executable,
         interpreter: Some(cast.interpreter),
         program: cast.program,
@@ -69,7 +71,11 @@ pub fn discover(
     let closure = loader.closure(&roots, &mut |place, error| errors.push((place, error)));
     let mut version_errors = Vec::new();
     for &id in &closure {
-        version::check(objects, &members, id, cast.program, &mut |error| version_errors.push(error));
+        let mut watch = |need: &Need, provider: &Object| version_wanted(need, provider, &objects[id], cast.program, 0);
+        version::check_watched(objects, &members, id, cast.program, &mut watch, &mut |error| {
+            debug::failed("version lookup error", &error, environment.trace);
+            version_errors.push(error);
+        });
     }
     let members = list_order(&closure, cast);
     Discovery { search, disk, memo, closure, members, errors, version_errors }
@@ -114,7 +120,7 @@ fn new_search(
 
 /// Loads what `LD_PRELOAD`, `--preload` and `/etc/ld.so.preload` name; what cannot be loaded is named and passed over.
 fn preload_all(
-    loader: &mut Loader<'_, 'static, Disk, ()>,
+    loader: &mut Loader<'_, 'static, Disk, Searches<'_>>,
     environment: &Environment,
     options: &Options,
     secure: bool,
@@ -157,18 +163,18 @@ fn list_order(closure: &[ObjectId], cast: &Cast) -> Vec<ObjectId> {
 }
 
 impl Discovery {
-    pub fn list(&self, objects: &Objects, cast: &Cast) -> ! {
-        list::print(objects, cast.vdso, &self.closure, &self.errors, &self.version_errors, cast.program)
-    }
-
-    /// Ends the process, after naming everything, if something is missing.
-    pub fn require_complete(&self, cast: &Cast) {
+    /// Ends the process, after naming them, if objects are missing.
+    pub fn require_objects(&self, cast: &Cast) {
         for (_, error) in &self.errors {
             report::error(cast.program, LOADING, error);
         }
         if !self.errors.is_empty() {
             exit_group(report::FAILURE);
         }
+    }
+
+    /// Ends the process, after naming them, if versions are missing.
+    pub fn require_versions(&self, cast: &Cast) {
         for error in &self.version_errors {
             report::line(format_args!("{}: {error}", Lossy(cast.program)));
         }

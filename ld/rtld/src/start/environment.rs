@@ -1,6 +1,9 @@
 //! The environment variables that Folio obeys (ld.so(8)), and those that a set-user-ID program must not see.
 
+use folio_glibc::tunables::number;
 use folio_runtime::stack::Stack;
+
+use crate::debug::{self, Categories};
 
 /// The settings of one start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +16,19 @@ pub struct Environment {
     pub trace: bool,
     /// `LD_WARN`: with `trace`, bind everything and warn of what is missing.
     pub warn: bool,
+    /// `LD_TRACE_LOADED_OBJECTS` is a number above 1: list the program itself too.
+    pub trace_program: bool,
+    /// `LD_VERBOSE`: with `trace`, list the versions that each object needs.
+    pub verbose: bool,
+    /// `LD_DEBUG` and `LD_DEBUG_OUTPUT`.
+    pub debug: Categories,
+    pub debug_output: Option<&'static [u8]>,
+    /// `LD_SHOW_AUXV`: print the auxiliary vector first.
+    pub show_auxv: bool,
+    /// `LD_DYNAMIC_WEAK`, even if empty: weak definitions yield to global ones.
+    pub dynamic_weak: bool,
+    /// `LD_ORIGIN_PATH`: the program's `$ORIGIN` where proc(5) cannot tell it.
+    pub origin_path: Option<&'static [u8]>,
     pub tunables: Option<&'static [u8]>,
     /// Some variable that stands for a tunable is set.
     pub has_tunable_alias: bool,
@@ -80,14 +96,34 @@ impl Environment {
                 b"LD_LIBRARY_PATH" if !secure => environment.library_path = value,
                 b"LD_PRELOAD" if !secure => environment.preload = value,
                 b"LD_BIND_NOW" => environment.bind_now = !value.is_empty(),
-                b"LD_TRACE_LOADED_OBJECTS" => environment.trace = !value.is_empty(),
+                // Folio looks up at once and keeps what it finds: LD_BIND_NOT asks for what cannot be seen.
+                b"LD_BIND_NOT" => {}
+                b"LD_TRACE_LOADED_OBJECTS" => {
+                    environment.trace = true;
+                    environment.trace_program = number::prefix(value).0 > 1;
+                }
                 b"LD_WARN" => environment.warn = !value.is_empty(),
+                b"LD_VERBOSE" => environment.verbose = !value.is_empty(),
+                b"LD_DEBUG" => environment.debug |= Categories::parse(value),
+                b"LD_DEBUG_OUTPUT" => environment.debug_output = Some(value),
+                b"LD_SHOW_AUXV" => environment.show_auxv = true,
+                b"LD_DYNAMIC_WEAK" => environment.dynamic_weak = true,
+                b"LD_ORIGIN_PATH" => environment.origin_path = Some(value),
                 b"GLIBC_TUNABLES" => environment.tunables = Some(value),
                 b"LD_HWCAP_MASK" | b"LD_PREFER_MAP_32BIT_EXEC" => environment.has_tunable_alias = true,
                 name if name.starts_with(b"MALLOC_") => environment.has_tunable_alias = true,
                 _ => {}
             }
         }
+        // Help is all there is to say then.
+        if !environment.debug.contains(Categories::HELP) {
+            debug::switch_on(environment.debug, environment.debug_output);
+        }
+        if environment.dynamic_weak {
+            debug::let_weak_yield();
+        }
+        // Which direct dependencies are used shows only when all references are bound.
+        environment.bind_now |= environment.debug.contains(Categories::UNUSED);
         environment
     }
 }

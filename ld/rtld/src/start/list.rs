@@ -1,52 +1,74 @@
-//! `--list` and ldd(1): print the objects of a plan, and what is missing in it.
+//! `--list` and ldd(1): print the objects of a plan, what is missing in it, and on request which versions and symbols are
+//! needed and which direct dependencies are not (*glibc elf/rtld.c*, the trace mode of `dl_main`).
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+use folio_elf::version::{self as records, VER_FLG_WEAK};
 use folio_link::error::{Error, Lossy, Problem};
 use folio_link::object::{Kind, Object, ObjectId, Objects};
+use folio_link::order::{self, Dependencies, Root};
+use folio_link::resolve::{Definition, Reference, Scope, Watch};
+use folio_link::{relocate, version};
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
 
+use crate::debug::Categories;
 use crate::report;
+use crate::start::cast::Cast;
+use crate::start::discover::Discovery;
+use crate::start::environment::Environment;
 
-/// Prints one line an object, in search order with what is missing in its place, and ends the process (*glibc elf/rtld.c*,
-/// trace mode).
-pub fn print(
-    objects: &Objects,
-    vdso: Option<ObjectId>,
-    closure: &[ObjectId],
-    missing: &[(usize, Error)],
-    version_errors: &[Error],
-    program: &[u8],
-) -> ! {
-    let needs_any = closure.first().and_then(|&id| objects[id].dynamic.as_ref()?.needed().next()).is_some();
+/// Prints what the environment asks for, and ends the process.
+pub fn print(objects: &Objects, discovery: &Discovery, cast: &Cast, environment: &Environment) -> ! {
+    for error in &discovery.version_errors {
+        report::line(format_args!("{}: {error}", Lossy(cast.program)));
+    }
+    if environment.debug.contains(Categories::UNUSED) {
+        unused(objects, &discovery.closure);
+    }
     let mut output = Output::stdout();
-    if !needs_any && closure.len() == 1 {
+    let needs_any = objects[cast.executable].dynamic.as_ref().is_some_and(|dynamic| dynamic.needed().next().is_some());
+    if needs_any || discovery.closure.len() > 1 {
+        if environment.trace_program {
+            line(&mut output, &objects[cast.executable]);
+        }
+        list(&mut output, objects, discovery, cast);
+    } else {
         output.push(b"\tstatically linked\n");
-        output.flush();
-        exit_group(0);
     }
-    if let Some(vdso) = vdso {
-        line(&mut output, &objects[vdso]);
+    output.flush();
+    if environment.trace && environment.warn {
+        unresolved(objects, &discovery.closure, environment.bind_now, cast.program);
     }
-    let mut missing = missing.iter().peekable();
-    for (place, &id) in closure.iter().enumerate() {
+    if environment.trace && environment.verbose {
+        versions(&mut output, objects, &discovery.members, cast.program);
+    }
+    output.flush();
+    exit_group(0)
+}
+
+/// One line an object, in search order with what is missing in its place.
+fn list(output: &mut Output, objects: &Objects, discovery: &Discovery, cast: &Cast) {
+    if let Some(vdso) = cast.vdso {
+        line(output, &objects[vdso]);
+    }
+    let mut missing = discovery.errors.iter().peekable();
+    for (place, &id) in discovery.closure.iter().enumerate() {
         while let Some((_, error)) = missing.next_if(|(at, _)| *at <= place) {
-            missing_line(&mut output, error, program);
+            missing_line(output, error, cast.program);
         }
         if objects[id].kind != Kind::Executable {
-            line(&mut output, &objects[id]);
+            line(output, &objects[id]);
         }
     }
     for (_, error) in missing {
-        missing_line(&mut output, error, program);
+        missing_line(output, error, cast.program);
     }
-    output.flush();
-    for error in version_errors {
-        report::line(format_args!("{}: {error}", Lossy(program)));
+    if !discovery.closure.contains(&cast.interpreter) {
+        line(output, &objects[cast.interpreter]);
     }
-    exit_group(i32::from(!version_errors.iter().all(|error| error.problem.is_warning())))
 }
 
 fn line(output: &mut Output, object: &Object) {
@@ -67,4 +89,88 @@ fn missing_line(output: &mut Output, error: &Error, program: &[u8]) {
         output.flush();
         report::line(format_args!("{}: {error}", Lossy(program)));
     }
+}
+
+/// `LD_VERBOSE`: each version that is needed, and the object that defines it.
+fn versions(output: &mut Output, objects: &Objects, members: &[ObjectId], program: &[u8]) {
+    let mut is_first = true;
+    for object in members.iter().map(|&id| &objects[id]) {
+        let Some((dynamic, at)) = object.dynamic.as_ref().and_then(|dynamic| Some((dynamic, dynamic.verneed?))) else {
+            continue;
+        };
+        if core::mem::take(&mut is_first) {
+            output.push(b"\n\tVersion information:\n");
+        }
+        let _ = writeln!(output, "\t{}:", Lossy(object.display_name(program)));
+        for need in records::needs(&object.image, dynamic.strings, at) {
+            let provider = members.iter().map(|&id| &objects[id]).find(|member| member.answers_to(need.file));
+            let provider = provider.filter(|provider| version::defines(provider, &need) == Some(true));
+            let weak = if need.flags & VER_FLG_WEAK == 0 { "" } else { "[WEAK] " };
+            let found = provider.map_or(&b"not found"[..], |provider| &provider.path);
+            let _ = writeln!(output, "\t\t{} ({}) {weak}=> {}", Lossy(need.file), Lossy(need.name), Lossy(found));
+        }
+    }
+}
+
+/// Direct dependencies by the number of the object, for the order in which objects would be relocated.
+struct Needs(Vec<Vec<usize>>);
+
+impl Dependencies for Needs {
+    fn needed(&self, object: usize) -> &[usize] {
+        &self.0[object]
+    }
+
+    fn bound(&self, _object: usize) -> &[usize] {
+        &[]
+    }
+
+    fn was_bound(&self, _object: usize) -> bool {
+        false
+    }
+}
+
+/// `LD_WARN`: each symbol that nobody defines.
+fn unresolved(objects: &Objects, closure: &[ObjectId], now: bool, program: &[u8]) {
+    let list: Vec<usize> = closure.iter().map(|id| id.0 as usize).collect();
+    let mut needs = Needs(vec![Vec::new(); list.iter().max().map_or(0, |last| last + 1)]);
+    for (&id, &index) in closure.iter().zip(&list) {
+        needs.0[index] = objects[id].needed.iter().map(|id| id.0 as usize).collect();
+    }
+    let scope = Scope { objects: closure.to_vec() };
+    for index in order::sort(&list, Root::New, list.first().copied(), &needs).into_iter().rev() {
+        let id = ObjectId(index as u32);
+        if objects[id].kind != Kind::Interpreter {
+            relocate::check(objects, id, &scope, now, program, &mut (), &mut |error| {
+                report::line(format_args!("{}\t({})", error.problem, Lossy(&error.object)));
+            });
+        }
+    }
+}
+
+/// The objects that define something which another one refers to.
+struct Used(Vec<ObjectId>);
+
+impl Watch for Used {
+    fn bound(&mut self, _: &Objects, _: ObjectId, _: &Reference, definition: &Definition, _: bool) {
+        self.0.push(definition.object);
+    }
+}
+
+/// `LD_DEBUG=unused`: the libraries that the program names and does not refer to. The exit status tells whether there are any.
+fn unused(objects: &Objects, closure: &[ObjectId]) -> ! {
+    let Some(&executable) = closure.first() else { exit_group(0) };
+    let mut used = Used(Vec::new());
+    let scope = Scope { objects: closure.to_vec() };
+    relocate::check(objects, executable, &scope, true, b"", &mut used, &mut |_| {});
+    let unused: Vec<ObjectId> =
+        objects[executable].needed.iter().copied().filter(|needed| !used.0.contains(needed)).collect();
+    let mut output = Output::stdout();
+    if !unused.is_empty() {
+        output.push(b"Unused direct dependencies:\n");
+    }
+    for &id in &unused {
+        let _ = writeln!(output, "\t{}", Lossy(&objects[id].path));
+    }
+    output.flush();
+    exit_group(i32::from(!unused.is_empty()))
 }

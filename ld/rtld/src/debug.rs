@@ -1,0 +1,283 @@
+//! `LD_DEBUG`: says on request what the loader does and why (ld.so(8)).
+//!
+//! Categories, sentences and the shape of lines are glibc's (*glibc elf/rtld.c, process_dl_debug; elf/dl-printf.c*), because
+//! people and tools search for them. Each line is one `write(2)`, so that lines of several processes do not mix. While
+//! nothing is asked for, a place that could speak costs the look at one word, and loops over symbols do not even look:
+//! there are two of each (`resolve::Watch`).
+
+mod lookups;
+mod scopes;
+mod searches;
+mod statistics;
+
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use alloc::ffi::CString;
+use bitflags::bitflags;
+use folio_glibc::layout::Version;
+use folio_link::error::{Error, Lossy};
+use folio_link::object::{Kind, Object, ObjectId};
+use folio_runtime::output::Output;
+use folio_runtime::syscall::exit_group;
+use rustix::fd::IntoRawFd;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use crate::abi::record::Record;
+use crate::process::Process;
+use crate::report;
+
+pub use lookups::{Lookups, let_weak_yield};
+pub use scopes::{initial_scopes, joins_global_scope, show_scope};
+pub use searches::{Searches, version_wanted};
+pub use statistics::{Phase, final_statistics, statistics};
+
+bitflags! {
+    /// What is said; the bits are those of `_dl_debug_mask`, which libc reads.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Categories: u32 {
+        const LIBS = 1;
+        /// Calls of initializers and finalizers.
+        const CALLS = 1 << 1;
+        const BINDINGS = 1 << 2;
+        const SYMBOLS = 1 << 3;
+        const VERSIONS = 1 << 4;
+        const RELOC = 1 << 5;
+        const FILES = 1 << 6;
+        const STATISTICS = 1 << 7;
+        const UNUSED = 1 << 8;
+        const SCOPES = 1 << 9;
+        const HELP = 1 << 10;
+        /// From 2.43: libc's stacks and blocks of thread-local storage.
+        const TLS = 1 << 11;
+        const SECURITY = 1 << 12;
+    }
+}
+
+use Categories as C;
+
+/// The names of `LD_DEBUG`, what they switch on, and what `help` says of them.
+const NAMES: [(&str, Categories, &str); 13] = [
+    ("libs", C::LIBS.union(C::CALLS), "display library search paths"),
+    ("reloc", C::RELOC.union(C::CALLS), "display relocation processing"),
+    ("files", C::FILES.union(C::CALLS), "display progress for input file"),
+    ("symbols", C::SYMBOLS.union(C::CALLS), "display symbol table processing"),
+    ("bindings", C::BINDINGS.union(C::CALLS), "display information about symbol binding"),
+    ("versions", C::VERSIONS.union(C::CALLS), "display version dependencies"),
+    ("scopes", C::SCOPES, "display scope information"),
+    ("tls", C::TLS, "display TLS structures processing"),
+    ("security", C::SECURITY, "show security warnings for input files"),
+    ("all", ALL, "all previous options combined"),
+    ("statistics", C::STATISTICS, "display relocation statistics"),
+    ("unused", C::UNUSED, "determined unused DSOs"),
+    ("help", C::HELP, "display this help message and exit"),
+];
+
+const ALL: Categories = C::all().difference(C::STATISTICS.union(C::UNUSED).union(C::HELP));
+
+/// The first release that knows `tls` and `security`.
+pub const HAS_TLS: Version = Version { major: 2, minor: 43 };
+
+/// What is switched on, and the descriptor that lines go to.
+static CATEGORIES: AtomicU32 = AtomicU32::new(0);
+static DESCRIPTOR: AtomicI32 = AtomicI32::new(2);
+
+impl Categories {
+    /// Reads the value of `LD_DEBUG`; names are separated by blanks, commas and colons, and unknown ones are warned of.
+    pub fn parse(value: &[u8]) -> Categories {
+        let mut categories = Categories::empty();
+        for word in value.split(|byte| b" ,:".contains(byte)).filter(|word| !word.is_empty()) {
+            match NAMES.iter().find(|(name, ..)| name.as_bytes() == word) {
+                Some((_, meant, _)) => categories |= *meant,
+                None => {
+                    report::line(format_args!("warning: debug option `{}' unknown; try LD_DEBUG=help", Lossy(word)))
+                }
+            }
+        }
+        categories
+    }
+}
+
+/// Switches categories on. Lines go to the file `output`.PID, if that is given; to standard output, if it cannot be opened.
+pub fn switch_on(categories: Categories, output: Option<&[u8]>) {
+    if categories.is_empty() {
+        return;
+    }
+    CATEGORIES.store(categories.bits(), Ordering::Relaxed);
+    statistics::begin();
+    let Some(output) = output else { return };
+    let path = alloc::format!(".{}", rustix::process::getpid().as_raw_nonzero());
+    let path = CString::new([output, path.as_bytes()].concat()).unwrap_or_default();
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = openat(CWD, &path, flags, Mode::from_raw_mode(0o666));
+    DESCRIPTOR.store(opened.map_or(1, IntoRawFd::into_raw_fd), Ordering::Relaxed);
+}
+
+/// Whether one of these categories is asked for.
+#[inline]
+pub fn is_on(categories: Categories) -> bool {
+    CATEGORIES.load(Ordering::Relaxed) & categories.bits() != 0
+}
+
+/// Lets libc say what it says under the same categories.
+pub fn publish(ro: Record, offset: u16) {
+    ro.put(offset, CATEGORIES.load(Ordering::Relaxed));
+}
+
+/// Prints what `LD_DEBUG=help` promises, and ends the process. Names that a libc older than `has_tls` does not know are not
+/// shown.
+pub fn help(has_tls: bool) -> ! {
+    let mut output = Output::stdout();
+    output.push(b"Valid options for the LD_DEBUG environment variable are:\n\n");
+    for (name, categories, text) in NAMES {
+        if has_tls || !C::TLS.union(C::SECURITY).contains(categories) {
+            let _ = writeln!(output, "  {name:10}  {text}");
+        }
+    }
+    output.push(
+        b"\nTo direct the debugging output into a file instead of standard output\n\
+          a filename can be specified using the LD_DEBUG_OUTPUT environment variable.\n",
+    );
+    output.flush();
+    exit_group(0)
+}
+
+/// Says something if one of the categories is asked for; lines end where the text says, and begin with the process' number.
+pub fn say(categories: Categories, text: fmt::Arguments) {
+    if is_on(categories) {
+        let _ = Lines::new().write_fmt(text);
+    }
+}
+
+/// Lines on their way, each of them with its tag and in one write.
+struct Lines {
+    output: Output,
+    begun: bool,
+}
+
+impl Lines {
+    fn new() -> Lines {
+        Lines { output: Output::to(DESCRIPTOR.load(Ordering::Relaxed)), begun: false }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if !core::mem::replace(&mut self.begun, true) {
+                let _ = write!(self.output, "{:>10}:\t", rustix::process::getpid().as_raw_nonzero());
+            }
+            self.output.push(line);
+            if line.ends_with(b"\n") {
+                self.output.flush();
+                self.begun = false;
+            }
+        }
+    }
+}
+
+impl Write for Lines {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// An object's name where a sentence is about it: the program's own is `argv[0]`.
+pub fn name(process: &Process, id: ObjectId) -> Lossy<'_> {
+    // SAFETY: callers hold the load lock, or there is one thread.
+    #[allow(unsafe_code)]
+    let objects = unsafe { process.objects.get() };
+    Lossy(objects[id].display_name(process.program))
+}
+
+/// The number of an object's namespace.
+pub fn namespace(process: &Process, id: ObjectId) -> usize {
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    let state = unsafe { process.state(id) };
+    state.map.record().get(process.layout.link_map.ns)
+}
+
+/// An object is relocated; a function that nobody defines is an error now, or not before it is called.
+pub fn relocating(name: &[u8], lazily: bool) {
+    let lazily = if lazily { " (lazy)" } else { "" };
+    say(C::RELOC, format_args!("\nrelocation processing: {}{lazily}\n", Lossy(name)));
+}
+
+/// An object's initializers are about to be called, if it has any.
+pub fn initialising(object: &Object) {
+    if matches!(object.kind, Kind::Library | Kind::Interpreter) {
+        say(C::CALLS, format_args!("\ncalling init: {}\n\n", Lossy(&object.path)));
+    }
+}
+
+/// An object's finalizers are about to be called, if it has any.
+pub fn finalising(process: &Process, id: ObjectId, object: &Object) {
+    if is_on(C::CALLS) {
+        let namespace = namespace(process, id);
+        say(C::CALLS, format_args!("\ncalling fini: {} [{namespace}]\n\n", Lossy(&object.path)));
+    }
+}
+
+/// Something failed; the start or opening goes on if `continued`.
+pub fn failed(occasion: &str, error: &Error, continued: bool) {
+    let outcome = if continued { "continued" } else { "fatal" };
+    let (object, problem) = (Lossy(&error.object), &error.problem);
+    say(C::all().difference(C::STATISTICS), format_args!("{object}: error: {occasion}: {problem} ({outcome})\n"));
+}
+
+/// An object was opened once more.
+pub fn opened(process: &Process, id: ObjectId) {
+    said_of(process, id, C::FILES, |path, namespace, opens| {
+        say(C::FILES, format_args!("opening file={path} [{namespace}]; direct_opencount={opens}\n\n"));
+    });
+}
+
+/// An opening of an object was taken back, and it stays.
+pub fn closed(process: &Process, id: ObjectId, opens: u32) {
+    said_of(process, id, C::FILES, |path, _, _| {
+        say(C::FILES, format_args!("\nclosing file={path}; direct_opencount={opens}\n"));
+    });
+}
+
+/// An object is taken off every list.
+pub fn destroyed(process: &Process, id: ObjectId) {
+    said_of(process, id, C::FILES, |path, namespace, _| {
+        say(C::FILES, format_args!("\nfile={path} [{namespace}];  destroying link map\n"));
+    });
+}
+
+/// An object has to stay as long as another one that was bound to it.
+pub fn depends(process: &Process, provider: ObjectId, requester: ObjectId) {
+    said_of(process, provider, C::FILES, |path, namespace, _| {
+        let (by, by_namespace) = (name(process, requester), self::namespace(process, requester));
+        say(
+            C::FILES,
+            format_args!("\nfile={path} [{namespace}];  needed by {by} [{by_namespace}] (relocation dependency)\n\n"),
+        );
+    });
+}
+
+/// An object stays for good because one that does was bound to it.
+pub fn stays_for(process: &Process, provider: ObjectId, requester: ObjectId) {
+    said_of(process, provider, C::BINDINGS, |path, namespace, _| {
+        said_of(process, requester, C::BINDINGS, |by, by_namespace, _| {
+            let marking = format_args!("marking {path} [{namespace}] as NODELETE due to reference from");
+            if by.0.is_empty() {
+                say(C::BINDINGS, format_args!("{marking} main program\n"));
+            } else {
+                say(C::BINDINGS, format_args!("{marking} {by} [{by_namespace}]\n"));
+            }
+        });
+    });
+}
+
+/// Calls `sentence` with an object's path, the number of its namespace, and how often it is open, if somebody listens. The
+/// load lock is held.
+fn said_of(process: &Process, id: ObjectId, categories: Categories, sentence: impl FnOnce(&Lossy, usize, u32)) {
+    if is_on(categories) {
+        // SAFETY: the load lock is held.
+        #[allow(unsafe_code)]
+        let (objects, opens) = unsafe { (process.objects.get(), process.state(id).opens) };
+        sentence(&Lossy(&objects[id].path), namespace(process, id), opens);
+    }
+}

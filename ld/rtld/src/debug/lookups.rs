@@ -1,0 +1,77 @@
+//! `LD_DEBUG=symbols` and `bindings`, the count of `statistics`, and `LD_DYNAMIC_WEAK`: what each lookup does.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use folio_link::error::Lossy;
+use folio_link::object::{ObjectId, Objects};
+use folio_link::resolve::{Definition, Reference, Watch, is_searched};
+
+use super::statistics::{LOOKUPS, REPEATED};
+use super::{Categories as C, is_on, namespace, say};
+use crate::process::Process;
+
+/// `LD_DYNAMIC_WEAK` is set.
+static WEAK_YIELDS: AtomicBool = AtomicBool::new(false);
+
+/// Lets weak definitions yield to global ones that are found later.
+pub fn let_weak_yield() {
+    WEAK_YIELDS.store(true, Ordering::Relaxed);
+}
+
+/// The eyes on the lookups of this process.
+pub struct Lookups<'p> {
+    process: &'p Process,
+}
+
+impl Lookups<'_> {
+    /// Eyes, if anything wants them.
+    pub fn watching(process: &Process) -> Option<Lookups<'_>> {
+        let wanted = is_on(C::SYMBOLS | C::BINDINGS | C::STATISTICS) || WEAK_YIELDS.load(Ordering::Relaxed);
+        wanted.then_some(Lookups { process })
+    }
+}
+
+impl Watch for Lookups<'_> {
+    fn weak_yields(&self) -> bool {
+        WEAK_YIELDS.load(Ordering::Relaxed)
+    }
+
+    fn tried(&mut self, objects: &Objects, id: ObjectId, reference: &Reference) {
+        if is_on(C::SYMBOLS) && is_searched(&objects[id], reference) {
+            let file = Lossy(objects[id].display_name(self.process.program));
+            let namespace = namespace(self.process, id);
+            let symbol = Lossy(reference.name);
+            say(C::SYMBOLS, format_args!("symbol={symbol};  lookup in file={file} [{namespace}]\n"));
+        }
+    }
+
+    fn bound(
+        &mut self,
+        objects: &Objects,
+        requester: ObjectId,
+        reference: &Reference,
+        definition: &Definition,
+        protected: bool,
+    ) {
+        LOOKUPS.fetch_add(1, Ordering::Relaxed);
+        if !is_on(C::BINDINGS) {
+            return;
+        }
+        let (process, program) = (self.process, self.process.program);
+        let from = Lossy(objects[requester].display_name(program));
+        let to = Lossy(objects[definition.object].display_name(program));
+        let (from_namespace, to_namespace) = (namespace(process, requester), namespace(process, definition.object));
+        let how = if protected { "protected" } else { "normal" };
+        let symbol = Lossy(reference.name);
+        let binding =
+            format_args!("binding file {from} [{from_namespace}] to {to} [{to_namespace}]: {how} symbol `{symbol}'");
+        match reference.version {
+            Some(version) => say(C::BINDINGS, format_args!("{binding} [{}]\n", Lossy(version.name))),
+            None => say(C::BINDINGS, format_args!("{binding}\n")),
+        }
+    }
+
+    fn repeated(&mut self) {
+        REPEATED.fetch_add(1, Ordering::Relaxed);
+    }
+}

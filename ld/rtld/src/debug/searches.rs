@@ -1,0 +1,101 @@
+//! `LD_DEBUG=libs`, `files` and `versions`: where libraries are looked for, which files are mapped, which versions they need.
+
+use core::fmt::Write;
+
+use folio_elf::version::Need;
+use folio_link::error::Lossy;
+use folio_link::object::Object;
+use folio_link::search::{Listing, Observe, Reference, Rule};
+
+use super::{Categories as C, Lines, is_on, say};
+
+/// The eyes on searches for objects of one namespace.
+pub struct Searches<'p> {
+    pub program: &'p [u8],
+    pub namespace: usize,
+    /// The path list that takes the place of `LD_LIBRARY_PATH` came with `--library-path`.
+    pub by_option: bool,
+}
+
+impl Observe for Searches<'_> {
+    fn wanted(&mut self, name: &[u8], requester: &Object, reference: Reference) {
+        let how = if reference == Reference::Opened { "dynamically loaded" } else { "needed" };
+        let (name, namespace) = (Lossy(name), self.namespace);
+        let requester = Lossy(requester.display_name(self.program));
+        say(C::FILES, format_args!("\nfile={name} [{namespace}];  {how} by {requester} [{namespace}]\n"));
+    }
+
+    fn mapped(&mut self, name: &[u8], object: &Object) {
+        if !is_on(C::FILES) {
+            return;
+        }
+        let placement = &object.placement;
+        let dynamic = placement.dynamic.map_or(0, |extent| object.address(extent.at).0);
+        let headers = placement.headers.map_or(0, |at| object.address(at).0);
+        let end = placement.segments.last().map_or(0, |segment| segment.end.0);
+        let size = end.wrapping_sub(placement.start().0);
+        let (base, entry) = (object.image.bias().0, object.address(placement.entry).0);
+        say(
+            C::FILES,
+            format_args!(
+                "file={} [{}];  generating link map\n  \
+                 dynamic: {dynamic:#018x}  base: {base:#018x}   size: {size:#018x}\n    \
+                 entry: {entry:#018x}  phdr: {headers:#018x}  phnum:   {:16}\n\n",
+                Lossy(name),
+                self.namespace,
+                placement.header_count,
+            ),
+        );
+    }
+
+    fn find(&mut self, name: &[u8]) {
+        say(C::LIBS, format_args!("find library={} [{}]; searching\n", Lossy(name), self.namespace));
+    }
+
+    fn list(&mut self, rule: Rule, owner: &[u8], directories: &Listing<'_>) {
+        if !is_on(C::LIBS) {
+            return;
+        }
+        let mut line = Lines::new();
+        line.push(b" search path=");
+        for (index, path) in directories.paths().enumerate() {
+            line.push(if index == 0 { b"" } else { b":" });
+            line.push(&path);
+        }
+        let owner = Lossy(if owner.is_empty() { self.program } else { owner });
+        let _ = match rule {
+            Rule::Rpath => writeln!(line, "\t\t(RPATH from file {owner})"),
+            Rule::Runpath => writeln!(line, "\t\t(RUNPATH from file {owner})"),
+            Rule::LibraryPath if self.by_option => writeln!(line, "\t\t(--library-path)"),
+            Rule::LibraryPath => writeln!(line, "\t\t(LD_LIBRARY_PATH)"),
+            Rule::Direct | Rule::Cache | Rule::Default => writeln!(line, "\t\t(system search path)"),
+        };
+    }
+
+    fn cache(&mut self) {
+        say(C::LIBS, format_args!(" search cache=/etc/ld.so.cache\n"));
+    }
+
+    fn trying(&mut self, path: &[u8], rule: Rule) {
+        if rule != Rule::Direct {
+            say(C::LIBS, format_args!("  trying file={}\n", Lossy(path)));
+        }
+    }
+
+    fn done(&mut self, _rule: Option<Rule>) {
+        say(C::LIBS, format_args!("\n"));
+    }
+}
+
+/// A version is looked for that `requester` needs.
+pub fn version_wanted(need: &Need, provider: &Object, requester: &Object, program: &[u8], namespace: usize) {
+    say(
+        C::VERSIONS,
+        format_args!(
+            "checking for version `{}' in file {} [{namespace}] required by file {} [{namespace}]\n",
+            Lossy(need.name),
+            Lossy(provider.display_name(program)),
+            Lossy(requester.display_name(program)),
+        ),
+    );
+}
