@@ -27,7 +27,7 @@ const PAGE: usize = 4096;
 const GRAIN: usize = 16;
 /// Requests above this size are mappings of their own.
 pub const LARGEST_CHUNK: usize = 64 * 1024;
-const FIRST_REGION: usize = 32 * 1024;
+const FIRST_REGION: usize = 64 * 1024;
 const REGION: usize = 256 * 1024;
 /// Eight classes of multiples of 16 up to 128, then four for each doubling up to [`LARGEST_CHUNK`].
 const CLASSES: usize = 8 + 4 * 9;

@@ -247,6 +247,36 @@ impl Writer<'_> {
         unsafe { pointer::<T>(address).write_unaligned(value) };
         Some(())
     }
+
+    /// Stores B + A for each record at the front of `table` that is an `R_X86_64_RELATIVE`, and gives how many there were;
+    /// `None` where one's place may not be written.
+    ///
+    /// Most relocations of a large library are of this kind, one after the other in one segment: the loop does nothing but
+    /// read a record, compare its kind and its place, and store.
+    pub fn store_relative(&mut self, table: Table<elf64::reloc::Rela>) -> Option<usize> {
+        let bias = self.image.bias.0;
+        let mut done = 0;
+        while done < table.len() {
+            let (start, memory) = (self.current.start.0, self.current.memory);
+            // Places below this are followed by eight bytes of the segment.
+            let end = self.current.size.saturating_sub(7);
+            while let Some(record) = table.get(done) {
+                if record.r_info as u32 != elf64::reloc::R_X86_64_RELATIVE {
+                    return Some(done);
+                }
+                let into = record.r_offset.wrapping_sub(start);
+                if into >= end {
+                    self.locate_anew(Vaddr(record.r_offset), 8)?;
+                    break;
+                }
+                let value = bias.wrapping_add_signed(record.r_addend);
+                // SAFETY: eight bytes inside the current segment, which is writable.
+                unsafe { pointer::<u64>(memory + into).write_unaligned(value) };
+                done += 1;
+            }
+        }
+        Some(done)
+    }
 }
 
 /// A pointer to mapped memory, by its address.

@@ -1,5 +1,6 @@
 //! Loaded objects: what linking knows of each ELF file, in one table by number.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use folio_elf::dynamic::Dynamic;
@@ -148,7 +149,8 @@ pub fn directory_of(path: &[u8]) -> &[u8] {
 /// All loaded objects of a process.
 #[derive(Debug, Default)]
 pub struct Objects<'m> {
-    slots: Vec<Option<Object<'m>>>,
+    /// Boxed, so that the table can grow without copying them.
+    slots: Vec<Option<Box<Object<'m>>>>,
     /// The Bloom filter of each slot, side by side: most questions of a search end here, having touched little memory.
     filters: Vec<BloomFilter<'m>>,
 }
@@ -168,7 +170,7 @@ impl<'m> Objects<'m> {
         });
         let table = object.symbols.as_ref().and_then(|symbols| symbols.gnu_hash);
         self.filters[index] = table.map_or(BloomFilter::OPEN, |table| table.filter());
-        self.slots[index] = Some(object);
+        self.slots[index] = Some(Box::new(object));
         ObjectId(index as u32)
     }
 
@@ -176,11 +178,11 @@ impl<'m> Objects<'m> {
         let object = self.slots.get_mut(id.0 as usize)?.take();
         // The filter lies in the object's memory.
         self.filters[id.0 as usize] = BloomFilter::OPEN;
-        object
+        object.map(|object| *object)
     }
 
     pub fn get(&self, id: ObjectId) -> Option<&Object<'m>> {
-        self.slots.get(id.0 as usize)?.as_ref()
+        self.slots.get(id.0 as usize)?.as_deref()
     }
 
     /// Whether `id` may define a name with this hash.
@@ -190,11 +192,11 @@ impl<'m> Objects<'m> {
     }
 
     pub fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object<'m>> {
-        self.slots.get_mut(id.0 as usize)?.as_mut()
+        self.slots.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &Object<'m>)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((ObjectId(index as u32), slot.as_ref()?)))
+        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((ObjectId(index as u32), slot.as_deref()?)))
     }
 }
 

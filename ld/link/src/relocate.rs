@@ -108,17 +108,10 @@ pub fn relocate_with<P: Process, W: Watch>(
         }
     }
     // DT_RELACOUNT promises a run of relative relocations at the front; a wrong promise ends the run early.
-    let mut relative = 0;
-    for record in rela.truncated(dynamic.relacount.min(rela.len() as u64) as usize).iter() {
-        let relocation = Relocation::from(record);
-        if relocation.kind != R_X86_64_RELATIVE {
-            break;
-        }
-        if relocator.store_relative(&relocation).is_none() {
-            return fail(Problem::RelocationPlace);
-        }
-        relative += 1;
-    }
+    let promised = rela.truncated(dynamic.relacount.min(rela.len() as u64) as usize);
+    let Some(relative) = relocator.writer.store_relative(promised) else {
+        return fail(Problem::RelocationPlace);
+    };
     let rest = rela.skip(relative);
     for record in rest.iter().chain(jmprel.iter()) {
         if let Err(problem) = relocator.apply(&Relocation::from(record)) {
