@@ -6,6 +6,7 @@
 //! there are two of each (`resolve::Watch`).
 
 mod lookups;
+mod printf;
 mod scopes;
 mod searches;
 mod statistics;
@@ -28,6 +29,7 @@ use crate::process::Process;
 use crate::report;
 
 pub use lookups::{Lookups, let_weak_yield};
+pub use printf::debug_printf;
 pub use scopes::{initial_scopes, joins_global_scope, show_scope};
 pub use searches::{Searches, version_wanted};
 pub use statistics::{Phase, final_statistics, statistics};

@@ -60,7 +60,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     }
     let auxiliary = if environment.show_auxv { auxv::snapshot(&stack) } else { Vec::new() };
     let mut objects = Objects::new();
-    let mut cast = cast::adopt(&mut stack, &mut objects);
+    let mut cast = cast::adopt(&mut stack, &mut objects, environment.origin_path);
     let discovery = discover::discover(&stack, &environment, secure, &mut objects, &cast);
     show_what_is_asked_for(&objects, &discovery, &environment, &cast, &auxiliary);
     if environment.trace {
@@ -235,8 +235,10 @@ fn publish_scopes(process: &Process) -> Vec<usize> {
         // SAFETY: one thread.
         let state = unsafe { process.state_mut(id) };
         let symbolic = objects[id].dynamic.as_ref().is_some_and(|dynamic| dynamic.flags & DF_SYMBOLIC != 0);
-        state.scopes.extend(symbolic.then_some(ScopeName::Itself));
+        let is_vdso = objects[id].kind == Kind::Vdso;
+        state.scopes.extend((symbolic && !is_vdso).then_some(ScopeName::Itself));
         state.scopes.push(ScopeName::Global);
+        state.scopes.extend(is_vdso.then_some(ScopeName::Itself));
         state.global = true;
         state.map.set_flag(process.layout, process.layout.link_map.bits.global, true);
         // Folio relocated itself before anything else, and the kernel's object needs none.

@@ -16,6 +16,7 @@ use linux_raw_sys::auxvec::{AT_CLKTCK, AT_HWCAP2, AT_MINSIGSTKSZ, AT_PAGESZ};
 use crate::abi::globals::{_rtld_global, _rtld_global_ro};
 use crate::abi::link_map::LinkMap;
 use crate::abi::record::Record;
+use crate::debug;
 use crate::dl::dlfcn;
 use crate::dl::exception;
 use crate::dl::find_object;
@@ -74,7 +75,7 @@ pub fn functions(process: &Process) {
         _ => exception::catch_error as *const () as usize,
     };
     let functions = [
-        (r.debug_printf, dlfcn::debug_printf as *const () as usize),
+        (r.debug_printf, debug::debug_printf as *const () as usize),
         (r.mcount, dlfcn::_dl_mcount as *const () as usize),
         (r.lookup_symbol_x, dlfcn::lookup_symbol_x as *const () as usize),
         (r.open, dlfcn::open as *const () as usize),

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use folio_link::error::Lossy;
 use folio_link::object::{ObjectId, Objects};
-use folio_link::resolve::{Definition, Reference, Watch, is_searched};
+use folio_link::resolve::{Definition, Reference, Scope, Uniques, Watch, is_searched, lookup_watched};
 
 use super::statistics::{LOOKUPS, REPEATED};
 use super::{Categories as C, is_on, namespace, say};
@@ -28,6 +28,23 @@ impl Lookups<'_> {
     pub fn watching(process: &Process) -> Option<Lookups<'_>> {
         let wanted = is_on(C::SYMBOLS | C::BINDINGS | C::STATISTICS) || WEAK_YIELDS.load(Ordering::Relaxed);
         wanted.then_some(Lookups { process })
+    }
+
+    /// Looks a name up for `requester`, at run time.
+    pub fn look_up(
+        &mut self,
+        objects: &Objects,
+        scopes: &[Scope],
+        reference: &Reference,
+        skip: Option<ObjectId>,
+        uniques: &mut Uniques,
+        requester: Option<ObjectId>,
+    ) -> Option<Definition> {
+        let found = lookup_watched(objects, scopes, reference, skip, uniques, None, self)?;
+        if let Some(requester) = requester {
+            self.bound(objects, requester, reference, &found, false);
+        }
+        Some(found)
     }
 }
 

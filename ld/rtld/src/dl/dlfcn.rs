@@ -14,6 +14,7 @@ use folio_link::error::{Error, Problem};
 use folio_link::resolve::{self, Class, Reference, Scope};
 use folio_link::version::Version;
 
+use crate::debug;
 use crate::dl::exception::raise;
 use crate::dl::find_object;
 use crate::dl::open::{self, Mode};
@@ -116,7 +117,11 @@ pub unsafe extern "C" fn lookup_symbol_x(
         let scopes = unsafe { read_scopes(process, scopes) };
         // SAFETY: the load lock is held.
         let (objects, uniques) = unsafe { (process.objects.get(), process.uniques.get_mut()) };
-        match resolve::lookup(objects, &scopes, &looked_up, skip, uniques, None) {
+        let found = match debug::Lookups::watching(process) {
+            None => resolve::lookup(objects, &scopes, &looked_up, skip, uniques, None),
+            Some(mut watch) => watch.look_up(objects, &scopes, &looked_up, skip, uniques, requester),
+        };
+        match found {
             Some(definition) => {
                 if let Some(requester) = requester.filter(|_| flags & ADD_DEPENDENCY != 0) {
                     open::note_binding(process, requester, definition.object);
@@ -177,9 +182,6 @@ unsafe fn read_scopes(process: &Process, scopes: *const *const c_void) -> Vec<Sc
         read.push(Scope { objects });
     }
 }
-
-/// `_dl_debug_printf`, called only under debug masks that Folio does not set.
-pub unsafe extern "C" fn debug_printf(_format: *const c_char) {}
 
 /// `_dl_mcount`: call counting for a profiled object; there is none (sprof(1)).
 #[unsafe(no_mangle)]

@@ -35,7 +35,7 @@ pub struct Cast {
 }
 
 /// Makes objects of the program, the vDSO and Folio itself; reads the command line of a direct start.
-pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>) -> Cast {
+pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, origin_path: Option<&[u8]>) -> Cast {
     let value = |stack: &Stack, kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0);
     let own_name = stack.arguments().next().unwrap_or(c"ld-folio.so.1").to_bytes();
     let refuse = |problem: Problem| -> ! { report::fatal(own_name, LOADING, &Error::new(b"", problem)) };
@@ -63,7 +63,7 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>) -> Cast {
         (executable, None, file_name)
     };
     let own_path = if is_direct { Some(file_name.to_bytes()) } else { interpreter_path(&executable) };
-    executable.origin = origin_of_program(program_file, is_direct);
+    executable.origin = origin_of_program(program_file, is_direct, origin_path);
     let mut own = own;
     own.path = own_path.unwrap_or_default().to_vec();
     own.names = own.soname().map(<[u8]>::to_vec).into_iter().collect();
@@ -144,14 +144,19 @@ fn adopt_vdso(stack: &Stack) -> Option<Object<'static>> {
     Some(vdso)
 }
 
-/// `$ORIGIN` of the executable: where the kernel says that its file is (*glibc elf/dl-origin.c, _dl_get_origin*). Under a
-/// direct start that would be Folio, so the path that was given counts.
-fn origin_of_program(file: &CStr, is_direct: bool) -> Vec<u8> {
+/// `$ORIGIN` of the executable: where the kernel says that its file is, else `LD_ORIGIN_PATH` (*glibc
+/// sysdeps/unix/sysv/linux/dl-origin.c, _dl_get_origin*). Under a direct start that would be Folio, so the path that was
+/// given counts.
+fn origin_of_program(file: &CStr, is_direct: bool, origin_path: Option<&[u8]>) -> Vec<u8> {
     if !is_direct
         && let Ok(path) = rustix::fs::readlink(c"/proc/self/exe", Vec::new())
         && path.to_bytes().starts_with(b"/")
     {
         return search::dst::origin_of(path.to_bytes()).to_vec();
+    }
+    if let Some(path) = origin_path.filter(|_| !is_direct) {
+        let slashes = path.iter().rev().take_while(|&&byte| byte == b'/').count();
+        return path[..(path.len() - slashes).max(1).min(path.len())].to_vec();
     }
     Disk::new().origin(file.to_bytes())
 }
