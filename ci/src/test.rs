@@ -1,11 +1,13 @@
 //! `cargo xtask test`: every test, in the order in which a failure is cheapest to find.
 
+use std::path::PathBuf;
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::Result;
 
 use crate::cargo::{cargo, run};
-use crate::{build, packages};
+use crate::{build, packages, repository};
 
 /// The crates that run on the host. The interpreter is built on its own, since it has no standard library.
 const HOST: &[&str] = &["folio-elf", "folio-link", "folio-glibc", "folio-runtime", "folio", "xtask"];
@@ -25,17 +27,21 @@ pub struct Test {
 
 impl Test {
     pub fn run(&self) -> Result<()> {
+        let mut needed = vec![packages::PROGRAMS];
+        needed.extend(self.all.then_some(packages::SLOW_PROGRAMS));
         if self.filters.is_empty() {
-            packages::ensure(&[packages::CRATES, packages::DEMO, packages::PROGRAMS])?;
+            needed.extend([packages::CRATES, packages::DEMO]);
+        }
+        packages::ensure(&needed)?;
+        if self.filters.is_empty() {
             self.sources()?;
-        } else {
-            packages::ensure(&[packages::PROGRAMS])?;
         }
         step("building the interpreter and the command");
         build::build()?;
         step("whole programs");
         if self.filters.is_empty() {
-            return run(&mut self.programs());
+            run(&mut self.programs())?;
+            return other_glibcs();
         }
         // The suites take one filter each time.
         self.filters.iter().try_for_each(|filter| run(self.programs().args(["--", filter])))
@@ -69,6 +75,22 @@ impl Test {
         step("the crates' own tests");
         run(cargo(["test", "--no-fail-fast"]).args(host()))
     }
+}
+
+/// Compares what Folio knows of glibc's insides with the releases that the whole-program tests have unpacked.
+fn other_glibcs() -> Result<()> {
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for suite in fs::read_dir(repository::root().join("target/roots")).into_iter().flatten() {
+        let root = suite?.path().join("root");
+        roots.extend(root.is_dir().then_some(root));
+    }
+    roots.sort();
+    if roots.is_empty() {
+        eprintln!("== skipped: no other release of glibc is at hand (unpacking one takes root and a package mirror)");
+        return Ok(());
+    }
+    step("layout tables, processor features and tunables on other releases of glibc");
+    run(cargo(["test", "--package", "folio-glibc"]).env("FOLIO_GLIBC_ROOTS", env::join_paths(roots)?))
 }
 
 fn step(what: &str) {
