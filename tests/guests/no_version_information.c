@@ -5,6 +5,7 @@
 //#Library: libfn.so: -Wl,-soname,libfn.so
 //#Library: preloaded.so: -Wl,-soname,preloaded.so
 //#Program: -Llinked -lfn -Wl,-rpath,'$ORIGIN'
+//#Ways: interp patchelf
 //#Env: LD_PRELOAD=./preloaded.so
 //#Expect: libfn.so: no version information available (required by ./program)
 #if defined LIBFN

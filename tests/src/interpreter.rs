@@ -88,22 +88,30 @@ impl Interpreter {
         data[start..start + size].fill(0);
         data[start..start + new.len()].copy_from_slice(new);
         let mode = fs::metadata(program)?.permissions().mode() & 0o777;
-        let _ = fs::remove_file(copy);
-        writing(|| fs::write(copy, data)).with_context(|| format!("cannot write {}", copy.display()))?;
-        fs::set_permissions(copy, fs::Permissions::from_mode(mode | 0o500))?;
-        Ok(())
+        let fresh = beside(copy);
+        writing(|| fs::write(&fresh, data)).with_context(|| format!("cannot write {}", fresh.display()))?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(mode | 0o500))?;
+        Ok(fs::rename(&fresh, copy)?)
     }
 
     /// Copies `program` to `copy` and makes this its interpreter with patchelf, which lays the file out anew.
     pub fn adopt_with_patchelf(&self, program: &Path, copy: &Path) -> Result<()> {
-        let _ = fs::remove_file(copy);
-        writing(|| fs::copy(program, copy))?;
-        let output = output(Command::new("patchelf").arg("--set-interpreter").arg(&self.path).arg(copy))?;
+        let fresh = beside(copy);
+        writing(|| fs::copy(program, &fresh))?;
+        let output = output(Command::new("patchelf").arg("--set-interpreter").arg(&self.path).arg(&fresh))?;
         if !output.status.success() {
             bail!("patchelf: {}", String::from_utf8_lossy(&output.stderr));
         }
-        Ok(())
+        Ok(fs::rename(&fresh, copy)?)
     }
+}
+
+/// A name beside `copy` that no other test writes to: tests of several roots make the same copies at the same time, and
+/// each moves its own into place when it is whole.
+fn beside(copy: &Path) -> PathBuf {
+    let mut name = copy.as_os_str().to_owned();
+    name.push(format!(".{}.{:?}", std::process::id(), std::thread::current().id()));
+    PathBuf::from(name)
 }
 
 /// A symbolic link to `path` with a name that fits in place of glibc's: `/tmp/folio-0123abcd/ld`.
