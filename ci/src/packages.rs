@@ -13,6 +13,9 @@ pub const CRATES: &str = "g++ gcc gdb libc6-dbg libc6-dev strace";
 /// What the whole-program tests run and use; the list stands beside them.
 pub const PROGRAMS: &str = include_str!("../../tests/packages.txt");
 
+/// What the slow suites use beyond that.
+pub const SLOW_PROGRAMS: &str = include_str!("../../tests/packages-all.txt");
+
 /// Makes sure that the packages of these lists are on the machine: names those that are missing, then installs them.
 pub fn ensure(lists: &[&str]) -> Result<()> {
     let missing = missing(lists)?;

@@ -41,10 +41,34 @@ impl Test {
         step("whole programs");
         if self.filters.is_empty() {
             run(&mut self.programs())?;
-            return other_glibcs();
+            return self.other_glibcs();
         }
         // The suites take one filter each time.
         self.filters.iter().try_for_each(|filter| run(self.programs().args(["--", filter])))
+    }
+
+    /// Compares what Folio knows of glibc's insides with the releases that the whole-program tests have unpacked.
+    fn other_glibcs(&self) -> Result<()> {
+        let mut roots: Vec<PathBuf> = Vec::new();
+        for suite in fs::read_dir(repository::root().join("target/roots")).into_iter().flatten() {
+            let root = suite?.path().join("root");
+            roots.extend(root.is_dir().then_some(root));
+        }
+        roots.sort();
+        if roots.is_empty() {
+            eprintln!(
+                "== skipped: no other release of glibc is at hand (unpacking one takes root and a package mirror)"
+            );
+            return Ok(());
+        }
+        step("layout tables, processor features and tunables on other releases of glibc");
+        let mut tests = cargo(["test", "--package", "folio-glibc"]);
+        tests.env("FOLIO_GLIBC_ROOTS", env::join_paths(roots)?);
+        if self.all {
+            // Other processors than this one.
+            tests.env("FOLIO_CPU_EMULATOR", "qemu-x86_64");
+        }
+        run(&mut tests)
     }
 
     /// The whole-program suites.
@@ -75,22 +99,6 @@ impl Test {
         step("the crates' own tests");
         run(cargo(["test", "--no-fail-fast"]).args(host()))
     }
-}
-
-/// Compares what Folio knows of glibc's insides with the releases that the whole-program tests have unpacked.
-fn other_glibcs() -> Result<()> {
-    let mut roots: Vec<PathBuf> = Vec::new();
-    for suite in fs::read_dir(repository::root().join("target/roots")).into_iter().flatten() {
-        let root = suite?.path().join("root");
-        roots.extend(root.is_dir().then_some(root));
-    }
-    roots.sort();
-    if roots.is_empty() {
-        eprintln!("== skipped: no other release of glibc is at hand (unpacking one takes root and a package mirror)");
-        return Ok(());
-    }
-    step("layout tables, processor features and tunables on other releases of glibc");
-    run(cargo(["test", "--package", "folio-glibc"]).env("FOLIO_GLIBC_ROOTS", env::join_paths(roots)?))
 }
 
 fn step(what: &str) {
