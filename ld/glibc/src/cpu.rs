@@ -26,6 +26,7 @@ mod samples;
 mod tests;
 
 pub use isa::Levels;
+pub use preferred::preferred_names;
 pub use processor::{CpuidResult, Memo, Processor};
 pub use tunable::{CpuTunable, CpuTunables, NoTunables, TunableUpdate, TunableUpdates};
 pub use xsave::StateSave;

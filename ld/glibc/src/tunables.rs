@@ -12,7 +12,7 @@ mod tests;
 
 use core::fmt;
 
-use crate::cpu::{CpuTunable, CpuTunables};
+use crate::cpu::{CpuTunable, CpuTunables, TunableUpdate, TunableUpdates};
 use crate::layout::{Layout, Tunable, TunableKind, Tunables, Version};
 
 /// The value of a tunable.
@@ -30,6 +30,8 @@ pub struct Values<'env> {
     layout: &'static Layout,
     /// By id; what the user did not set is `None`.
     set: [Option<Value<'env>>; Tunables::MAX],
+    /// What follows from the processor, once it is known.
+    measured: TunableUpdates,
     secure: bool,
 }
 
@@ -46,7 +48,7 @@ impl<'env> Values<'env> {
         secure: bool,
         mut warn: impl FnMut(Warning<'env>),
     ) -> Self {
-        let mut values = Values { layout, set: [None; Tunables::MAX], secure };
+        let mut values = Values { layout, set: [None; Tunables::MAX], measured: TunableUpdates::default(), secure };
         if secure {
             return values;
         }
@@ -70,6 +72,25 @@ impl<'env> Values<'env> {
         values
     }
 
+    /// Stores what follows from the processor (*glibc sysdeps/x86/dl-cacheinfo.h, update_active and dl_init_cacheinfo*): these
+    /// tunables count as set from now on.
+    pub fn write_back(&mut self, measured: &TunableUpdates) {
+        self.measured = measured.clone();
+    }
+
+    fn measured(&self, id: usize) -> Option<&TunableUpdate> {
+        let name: &str = &self.tunable(id)?.name;
+        // libc asks for many that are none of these.
+        let name = name.starts_with("glibc.cpu.x86_").then_some(name)?;
+        self.measured.iter().find(|update| update.tunable.name() == name)
+    }
+
+    /// The smallest and the largest value that a tunable may have.
+    pub fn bounds(&self, id: usize) -> Option<(u64, u64)> {
+        let tunable = self.tunable(id)?;
+        Some(self.measured(id).map_or((tunable.min, tunable.max), |update| (update.min, update.max)))
+    }
+
     /// Every tunable at its default.
     pub fn defaults(layout: &'static Layout) -> Self {
         Self::new(layout, None, |_| None, true, |_| {})
@@ -89,6 +110,9 @@ impl<'env> Values<'env> {
     /// What `__tunable_get_val` answers.
     pub fn by_id(&self, id: usize) -> Option<Value<'env>> {
         let tunable = self.tunable(id)?;
+        if let Some(update) = self.measured(id) {
+            return Some(Value::Number(update.value));
+        }
         Some(self.set[id].unwrap_or(match tunable.kind {
             TunableKind::String => Value::String(None),
             _ => Value::Number(tunable.default),
@@ -97,7 +121,7 @@ impl<'env> Values<'env> {
 
     /// What `__tunable_is_initialized` answers: whether the user set it. Only then is libc's callback called.
     pub fn is_set(&self, id: usize) -> bool {
-        self.set.get(id).is_some_and(Option::is_some)
+        self.set.get(id).is_some_and(Option::is_some) || self.measured(id).is_some()
     }
 
     pub fn id(&self, name: &str) -> Option<usize> {

@@ -411,7 +411,7 @@ fn bind_with(
             resolve::lookup_watched(objects, scopes.iter().copied(), reference, None, uniques, Some(own), &mut *watch)
         }
     };
-    let mut found = search(&reference);
+    let found = search(&reference);
     let protected = own.symbol.visibility() == STV_PROTECTED;
     if protected
         && own.symbol.is_defined()
@@ -422,7 +422,8 @@ fn bind_with(
         // (glibc elf/dl-lookup.c, _dl_lookup_symbol_x): that is so when a search for a call ends here.
         let call = Reference { class: Class::Call, ..reference };
         if class == Class::Call || search(&call).is_some_and(|definition| definition.object != own.object) {
-            found = Some(own);
+            watch.bound(objects, own.object, &reference, &own, protected);
+            return Some(own);
         }
     }
     if let Some(definition) = &found {

@@ -58,13 +58,20 @@ fn describe_vector_state(summary: &Summary) {
 }
 
 /// Fills in `_dl_x86_cpu_features` and what else follows from the processor.
-pub fn fill_cpu_features(stack: &Stack, layout: &Layout, ro: Record, memo: &mut Memo<Cpuid>, tunables: &Values) {
+pub fn fill_cpu_features(
+    stack: &Stack,
+    layout: &Layout,
+    ro: Record,
+    memo: &mut Memo<Cpuid>,
+    tunables: &mut Values,
+) -> Summary {
     let r = &layout.global_ro;
     let value = |kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0) as u64;
     let kernel = Kernel { hwcap2: value(AT_HWCAP2), minsigstksz: value(AT_MINSIGSTKSZ) };
     // SAFETY: nobody else sees the structure before the process is published.
     let out = unsafe { ro.bytes_mut(r.cpu_features, usize::from(layout.cpu.size)) };
     let summary = cpu::fill(layout, memo, &kernel, tunables, out);
+    tunables.write_back(&summary.tunables);
     describe_vector_state(&summary);
     ro.put(r.minsigstacksize, summary.minsigstacksize);
     ro.put(r.hwcap, summary.hwcap);
@@ -81,4 +88,5 @@ pub fn fill_cpu_features(stack: &Stack, layout: &Layout, ro: Record, memo: &mut 
         ro.put(r.platform, address);
         ro.put(r.platformlen, length);
     }
+    summary
 }

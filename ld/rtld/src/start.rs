@@ -9,6 +9,7 @@ pub mod cast;
 pub mod discover;
 pub mod environment;
 pub mod handover;
+pub mod inventory;
 pub mod list;
 pub mod main_thread;
 pub mod options;
@@ -60,7 +61,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     }
     let auxiliary = if environment.show_auxv { auxv::snapshot(&stack) } else { Vec::new() };
     let mut objects = Objects::new();
-    let mut cast = cast::adopt(&mut stack, &mut objects, environment.origin_path);
+    let mut cast = cast::adopt(&mut stack, &mut objects, &environment);
     let discovery = discover::discover(&stack, &environment, secure, &mut objects, &cast);
     show_what_is_asked_for(&objects, &discovery, &environment, &cast, &auxiliary);
     if environment.trace {
@@ -127,14 +128,14 @@ fn publish_process(
     layout: &'static Layout,
 ) -> &'static Process {
     let (ro, global) = publish::records();
-    let tunables = read_tunables(stack, environment, secure, layout);
+    let mut tunables = read_tunables(stack, environment, secure, layout);
     let secure = secure || tunables.secure();
     __libc_stack_end.store(stack.pointer(), Ordering::Relaxed);
     __libc_enable_secure.store(i32::from(secure), Ordering::Relaxed);
     _dl_argv.store(stack.argv(), Ordering::Relaxed);
     publish::kernel_facts(layout, ro, stack);
     debug::publish(ro, layout.global_ro.debug_mask);
-    processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &tunables);
+    processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &mut tunables);
     let executable_stack = execstack::is_wanted_by(&objects[cast.executable]);
     publish::prepare_global(layout, global, executable_stack);
     let mut states = Vec::new();
@@ -165,7 +166,13 @@ fn publish_process(
     process.install()
 }
 
-fn read_tunables(stack: &Stack, environment: &Environment, secure: bool, layout: &'static Layout) -> Values<'static> {
+/// Reads the tunables for the libc with this layout.
+pub fn read_tunables(
+    stack: &Stack,
+    environment: &Environment,
+    secure: bool,
+    layout: &'static Layout,
+) -> Values<'static> {
     let variable = |name: &str| {
         let found = stack
             .environment()
@@ -205,6 +212,7 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
         publish::vdso(layout, process.ro, &objects[vdso], unsafe { process.state(vdso) }.map);
     }
     debugger::introduce(process, objects);
+    debugger::announce(Change::Add);
     debug::initial_scopes(process);
     let phase = Phase::relocation();
     let mut failed = false;

@@ -5,6 +5,7 @@ use super::Cpu;
 use super::features::feature;
 use super::processor::Vendor;
 use super::rules::Rules;
+use crate::layout::Version;
 
 bitflags::bitflags! {
     /// `preferred[0]`, numbered as 2.41 and later do (*cpu-features-preferred_feature_index_1.def*).
@@ -30,6 +31,33 @@ bitflags::bitflags! {
         const AVOID_NON_TEMPORAL_MEMSET = 1 << 17;
         const AVOID_STOSB = 1 << 18;
     }
+}
+
+/// What the bits of `preferred[0]` are called, from the lowest on, in a release
+/// (*cpu-features-preferred_feature_index_1.def*).
+pub fn preferred_names(version: Version) -> impl Iterator<Item = &'static str> {
+    const NAMES: [(u16, &str); 19] = [
+        (0, "Fast_Rep_String"),
+        (0, "Fast_Copy_Backward"),
+        (0, "Slow_BSF"),
+        (0, "Fast_Unaligned_Load"),
+        (0, "Prefer_PMINUB_for_stringop"),
+        (0, "Fast_Unaligned_Copy"),
+        (0, "I586"),
+        (0, "I686"),
+        (0, "Slow_SSE4_2"),
+        (0, "AVX_Fast_Unaligned_Load"),
+        (38, "Prefer_MAP_32BIT_EXEC"),
+        (0, "Prefer_No_VZEROUPPER"),
+        (0, "Prefer_ERMS"),
+        (0, "Prefer_No_AVX512"),
+        (0, "MathVec_Prefer_No_AVX512"),
+        (0, "Prefer_FSRM"),
+        (0, "Avoid_Short_Distance_REP_MOVSB"),
+        (40, "Avoid_Non_Temporal_Memset"),
+        (41, "Avoid_STOSB"),
+    ];
+    NAMES.into_iter().filter(move |(since, _)| version.minor >= *since).map(|(_, name)| name)
 }
 
 impl Preferred {

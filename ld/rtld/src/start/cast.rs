@@ -20,8 +20,9 @@ use crate::image::adopt;
 use crate::image::files::{self, Disk};
 use crate::image::map;
 use crate::report::{self, LOADING};
-use crate::start::handover;
+use crate::start::environment::Environment;
 use crate::start::options::{Options, Task};
+use crate::start::{handover, inventory};
 
 /// The objects that are there before anything is loaded, and how Folio was called.
 pub struct Cast {
@@ -35,7 +36,7 @@ pub struct Cast {
 }
 
 /// Makes objects of the program, the vDSO and Folio itself; reads the command line of a direct start.
-pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, origin_path: Option<&[u8]>) -> Cast {
+pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &Environment) -> Cast {
     let value = |stack: &Stack, kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0);
     let own_name = stack.arguments().next().unwrap_or(c"ld-folio.so.1").to_bytes();
     let refuse = |problem: Problem| -> ! { report::fatal(own_name, LOADING, &Error::new(b"", problem)) };
@@ -50,6 +51,9 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, origin_path: Opt
     let file_name = unsafe { CStr::from_ptr(value(stack, AT_EXECFN) as *const _) };
     let (mut executable, options, program_file) = if is_direct {
         let options = Options::read(stack);
+        if matches!(options.task, Task::ListTunables | Task::ListDiagnostics) {
+            inventory::print(stack, environment, &options);
+        }
         let executable = map_program(options.program, &options);
         if options.task == Task::Run && handover::is_for_kernel(&executable) {
             handover::to_kernel(stack, &options, &executable, own.soname());
@@ -63,7 +67,7 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, origin_path: Opt
         (executable, None, file_name)
     };
     let own_path = if is_direct { Some(file_name.to_bytes()) } else { interpreter_path(&executable) };
-    executable.origin = origin_of_program(program_file, is_direct, origin_path);
+    executable.origin = origin_of_program(program_file, is_direct, environment.origin_path);
     let mut own = own;
     own.path = own_path.unwrap_or_default().to_vec();
     own.names = own.soname().map(<[u8]>::to_vec).into_iter().collect();

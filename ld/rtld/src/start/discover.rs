@@ -26,6 +26,9 @@ use crate::start::cast::Cast;
 use crate::start::environment::Environment;
 use crate::start::options::Options;
 
+/// What `$LIB` stands for.
+pub const LIB: &[u8] = b"lib/x86_64-linux-gnu";
+
 /// What discovery found.
 pub struct Discovery {
     pub search: Search<'static>,
@@ -51,7 +54,7 @@ pub fn discover(
     let _phase = Phase::loading();
     let mut memo = Memo::new(Cpuid);
     let options = cast.options.unwrap_or_default();
-    let mut search = new_search(stack, environment, secure, &objects[cast.executable], &options, &mut memo);
+    let mut search = new_search(stack, environment, secure, &objects[cast.executable].origin, &options, &mut memo);
     let mut disk = Disk::new();
     let mut members: Vec<ObjectId> =
         [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
@@ -81,11 +84,12 @@ pub fn discover(
     Discovery { search, disk, memo, closure, members, errors, version_errors }
 }
 
-fn new_search(
+/// Makes the searches of a process whose program has this `$ORIGIN`.
+pub fn new_search(
     stack: &Stack,
     environment: &Environment,
     secure: bool,
-    executable: &Object,
+    origin: &[u8],
     options: &Options,
     memo: &mut Memo<Cpuid>,
 ) -> Search<'static> {
@@ -109,12 +113,12 @@ fn new_search(
         inhibit_rpath: options.inhibit_rpath,
         secure,
         system_directories: search::DEBIAN_AMD64,
-        lib: b"lib/x86_64-linux-gnu",
+        lib: LIB,
         // SAFETY: AT_PLATFORM is a string that the kernel put above the stack.
         platform: platform.map(|platform| unsafe { string(platform as *const _) }),
         hwcaps: Hwcaps { subdirectories: subdirectories.leak(), isa_level: (1 << levels.highest()) - 1 },
     };
-    let owner = Owner { name: b"", origin: Some(&executable.origin), is_executable: true };
+    let owner = Owner { name: b"", origin: Some(origin), is_executable: true };
     Search::new(settings, &owner)
 }
 

@@ -34,6 +34,8 @@ pub enum Task {
     Run,
     List,
     Verify,
+    ListTunables,
+    ListDiagnostics,
 }
 
 const HELP: &str = "\
@@ -52,6 +54,8 @@ Start PROGRAM with its shared libraries, as its own interpreter would.
   --glibc-hwcaps-mask LIST
                         search only these of the processor's subdirectories
   --argv0 STRING        give PROGRAM this argv[0]
+  --list-tunables       list all tunables with their values and bounds
+  --list-diagnostics    list what a start on this machine would find
   --help                print this and exit
   --version             print the version and exit
 
@@ -78,6 +82,8 @@ impl Options {
             match word.to_bytes() {
                 b"--list" => options.task = Task::List,
                 b"--verify" => options.task = Task::Verify,
+                b"--list-tunables" => options.task = Task::ListTunables,
+                b"--list-diagnostics" => options.task = Task::ListDiagnostics,
                 b"--inhibit-cache" => options.inhibit_cache = true,
                 b"--library-path" => options.library_path = Some(value().to_bytes()),
                 b"--inhibit-rpath" => options.inhibit_rpath = Some(value().to_bytes()),
@@ -97,6 +103,9 @@ impl Options {
                     return options;
                 }
             }
+        }
+        if matches!(options.task, Task::ListTunables | Task::ListDiagnostics) {
+            return options;
         }
         report::refuse(own_name, &"missing program name; try '--help'")
     }
