@@ -1,0 +1,81 @@
+# gdb on libraries that come and go: breakpoints that wait for them, by line, by function, in a constructor; `catch load` and
+# `catch unload`; the list of libraries at each stop.
+#: needs: gdb gcc
+#: expect: Inferior loaded ./libplugin.so
+#: expect: Inferior unloaded ./libplugin.so
+#: expect: Breakpoint 1, plugged (n=3)
+#: expect: $2 = 8
+sources=$(dirname "$0")/sources
+gcc -g -O0 -shared -fPIC -o libplugin.so "$sources/plugin.c"
+gcc -g -O0 -o opener "$sources/opener.c" -Wl,--dynamic-linker="$INTERPRETER"
+session() {
+    local words=()
+    while read -r line; do words+=(-ex "$line"); done
+    # The loaders' own frames and names differ, and with them the name of the interpreter.
+    gdb -nx -batch -ex 'set breakpoint pending on' -ex 'set debuginfod enabled off' "${words[@]}" ./opener 2>&1 < /dev/null |
+        sed -E 's/\(process [0-9]+\)//; s/LWP [0-9]+/LWP/; /^\[(New Thread|Thread .* exited|Switching)/d' | grep -vE '_dl_debug_state|dl-debug\.c|^Using host'
+}
+session <<'GDB'
+break plugin.c:12 if n == 3 || n == 1
+break up
+tbreak down
+info breakpoints
+run
+info sharedlibrary
+print opened
+continue
+bt
+print per_thread
+info symbol plugged
+info line plugged
+finish
+info sharedlibrary
+continue
+info sharedlibrary
+continue
+continue
+print opened
+continue
+info breakpoints
+GDB
+session <<'GDB'
+catch load
+run
+info sharedlibrary
+continue
+info sharedlibrary
+break plugged
+continue
+next
+next
+print per_thread
+delete
+catch unload
+continue
+info sharedlibrary
+delete
+continue
+GDB
+session <<'GDB'
+set stop-on-solib-events 1
+run
+continue
+continue
+info sharedlibrary
+set stop-on-solib-events 0
+set auto-solib-add off
+break plugged
+continue
+GDB
+# A process that runs already, attached to once the library is there.
+cat > waits.c <<'C'
+#include <dlfcn.h>
+#include <unistd.h>
+int main(void) { dlopen("./libplugin.so", RTLD_NOW); write(1, "up\n", 3); pause(); }
+C
+gcc -g -o waits waits.c -Wl,--dynamic-linker="$INTERPRETER"
+./waits > up & process=$!
+for _ in $(seq 100); do [ -s up ] && break; sleep 0.05; done
+gdb -nx -batch -ex 'set debuginfod enabled off' -p $process -ex 'info sharedlibrary' -ex 'print opened' -ex 'info symbol plugged' 2>&1 |
+    grep -E 'libplugin|libc.so|INTERPRETER|ld-|^\$1'
+kill $process
