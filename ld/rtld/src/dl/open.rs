@@ -72,7 +72,11 @@ pub fn open(
     let loaded = if name.is_empty() {
         Loaded { root: process.executable, new: Vec::new(), closure: Vec::new() }
     } else {
-        match load(process, name, mode, caller)? {
+        let loaded = load(process, name, mode, caller);
+        // What ldconfig(8) writes meanwhile counts for the next opening.
+        // SAFETY: the load lock is held.
+        unsafe { process.disk.get_mut() }.forget_cache();
+        match loaded? {
             Some(loaded) => loaded,
             None => return Ok(None),
         }
@@ -185,10 +189,11 @@ fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) ->
 /// had not been loaded.
 fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Error> {
     let Loaded { root, new, closure } = loaded;
+    publish(process, loaded, mode);
     if !new.is_empty() {
+        // The new objects are on the list, so that a debugger can stop in all of their code, resolvers of IFUNCs too.
         debugger::announce(Change::Add);
     }
-    publish(process, loaded, mode);
     debug::show_scope(process, *root, 0);
     let mut errors = Vec::new();
     for &id in new {
