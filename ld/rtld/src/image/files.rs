@@ -14,7 +14,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, stat};
 use rustix::io::{pread, read};
 
-use crate::image::map;
+use crate::image::map::{self, FileBytes};
 
 /// Where ldconfig(8) keeps what it found.
 const CACHE: &str = "/etc/ld.so.cache";
@@ -33,7 +33,7 @@ pub struct OpenFile {
 /// What has been read of the file system so far.
 #[derive(Debug, Default)]
 pub struct Disk {
-    cache: Option<Option<&'static [u8]>>,
+    cache: Option<Option<FileBytes>>,
     /// The directory that the process started in, for relative `$ORIGIN`s.
     current_directory: Option<Vec<u8>>,
 }
@@ -42,10 +42,15 @@ impl Disk {
     pub const fn new() -> Disk {
         Disk { cache: None, current_directory: None }
     }
+
+    /// Gives the memory of ld.so.cache back: the next search that needs it reads the file as it is then.
+    pub fn forget_cache(&mut self) {
+        self.cache = None;
+    }
 }
 
 /// The whole of a file in memory, shared with the page cache; `None` if it cannot be opened or is empty.
-pub fn contents(path: &str) -> Option<&'static [u8]> {
+pub fn contents(path: &str) -> Option<FileBytes> {
     let descriptor = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let length = usize::try_from(fstat(&descriptor).ok()?.st_size).ok().filter(|&length| length > 0)?;
     map::file_bytes(descriptor.as_fd(), length)
@@ -124,7 +129,7 @@ impl Files for Disk {
     }
 
     fn cache(&mut self) -> Option<&[u8]> {
-        *self.cache.get_or_insert_with(|| contents(CACHE))
+        self.cache.get_or_insert_with(|| contents(CACHE)).as_deref()
     }
 
     fn is_set_user_id(&mut self, file: &OpenFile) -> bool {

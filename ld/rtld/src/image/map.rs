@@ -230,9 +230,32 @@ fn failed_map(errno: rustix::io::Errno) -> Problem {
 }
 
 /// The first `length` bytes of a file, as the page cache has them; they may change when the file does.
-pub fn file_bytes(file: BorrowedFd, length: usize) -> Option<&'static [u8]> {
+pub fn file_bytes(file: BorrowedFd, length: usize) -> Option<FileBytes> {
     // SAFETY: without FIXED, the kernel takes unused addresses.
     let start = unsafe { mmap(null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }.ok()?;
-    // SAFETY: just mapped, readable, and never unmapped; the files read so are replaced by rename(2), not written to.
-    Some(unsafe { core::slice::from_raw_parts(start.cast(), length) })
+    Some(FileBytes { start: start.expose_provenance() as u64, length })
+}
+
+/// A file in memory, for as long as this value lives.
+#[derive(Debug)]
+pub struct FileBytes {
+    start: u64,
+    length: usize,
+}
+
+impl core::ops::Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let start: *const u8 = with_exposed_provenance_mut(self.start as usize);
+        // SAFETY: mapped by `file_bytes`, readable, and not unmapped before this value is dropped; the files read so are
+        // replaced by rename(2), not written to.
+        unsafe { core::slice::from_raw_parts(start, self.length) }
+    }
+}
+
+impl Drop for FileBytes {
+    fn drop(&mut self) {
+        unmap(self.start, self.start + self.length as u64);
+    }
 }

@@ -80,6 +80,7 @@ pub fn discover(
             version_errors.push(error);
         });
     }
+    disk.forget_cache();
     let members = list_order(&closure, cast);
     Discovery { search, disk, memo, closure, members, errors, version_errors }
 }
@@ -149,7 +150,7 @@ fn preload_all(
         add(name, "--preload");
     }
     if let Some(text) = files::contents(FILE) {
-        for name in preload::split_file(text) {
+        for name in preload::split_file(&text) {
             add(name, FILE);
         }
     }
