@@ -20,7 +20,7 @@ use crate::syscall;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 const PAGE: usize = 4096;
 /// The alignment that every chunk has.
@@ -133,6 +133,24 @@ fn bump(used: &AtomicUsize, base: *mut u8, length: usize, size: usize, align: us
     }
 }
 
+/// Whether mappings are named from now on.
+static NAMED: AtomicBool = AtomicBool::new(false);
+
+/// Gives every mapping that follows a name, which proc_pid_maps(5) shows: glibc's for the loader's own memory, for tools know
+/// that one (glibc manual, *Memory Related Tunables*, `glibc.mem.decorate_maps`).
+pub fn name_mappings() {
+    NAMED.store(true, Ordering::Relaxed);
+}
+
+fn map_named(length: usize) -> Option<*mut u8> {
+    let start = syscall::map_memory(length).ok()?;
+    if NAMED.load(Ordering::Relaxed) {
+        // Kernels without such names refuse, and nobody minds.
+        let _ = syscall::name_memory(start, length, c" glibc: loader malloc");
+    }
+    Some(start)
+}
+
 #[repr(C, align(64))]
 struct FirstRegion(UnsafeCell<[u8; FIRST_REGION]>);
 
@@ -172,7 +190,7 @@ impl Arena {
             if piece.is_some() {
                 return piece;
             }
-            let region = syscall::map_memory(REGION).ok()?;
+            let region = map_named(REGION)?;
             // SAFETY: the mapping is new, large enough, and nobody else's yet.
             unsafe { region.cast::<Region>().write(Region { used: AtomicUsize::new(size_of::<Region>()) }) };
             let published = self.current.compare_exchange(current, region.cast(), Ordering::AcqRel, Ordering::Relaxed);
@@ -186,10 +204,10 @@ impl Arena {
     /// A mapping of its own. mmap(2) aligns to pages; more is had by cutting a longer mapping.
     fn map(size: usize, align: usize) -> Option<*mut u8> {
         if align <= PAGE {
-            return syscall::map_memory(size).ok();
+            return map_named(size);
         }
         let length = size.checked_add(align)?;
-        let start = syscall::map_memory(length).ok()?;
+        let start = map_named(length)?;
         let aligned = start.wrapping_add((start as usize).wrapping_neg() % align);
         let before = aligned as usize - start as usize;
         let after = length - before - size;

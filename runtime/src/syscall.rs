@@ -4,7 +4,7 @@
 //! `rax`, where -4095 to -1 are negated error numbers (syscall(2)).
 
 use core::arch::asm;
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use linux_raw_sys::general as sys;
 
 /// An error number, as in errno(3).
@@ -134,6 +134,15 @@ pub fn map_memory(length: usize) -> Result<*mut u8> {
     // SAFETY: without MAP_FIXED no existing mapping is touched.
     let address = unsafe { syscall(sys::__NR_mmap, [0, length, protection as usize, flags as usize, usize::MAX, 0]) }?;
     Ok(address as *mut u8)
+}
+
+/// prctl(2), `PR_SET_VMA_ANON_NAME`: names an anonymous mapping.
+pub fn name_memory(address: *mut u8, length: usize, name: &CStr) -> Result {
+    const PR_SET_VMA: usize = 0x5356_4d41;
+    const PR_SET_VMA_ANON_NAME: usize = 0;
+    let arguments = [PR_SET_VMA, PR_SET_VMA_ANON_NAME, address as usize, length, name.as_ptr() as usize, 0];
+    // SAFETY: the kernel reads the name and changes no memory.
+    unsafe { syscall(sys::__NR_prctl, arguments) }
 }
 
 /// munmap(2).

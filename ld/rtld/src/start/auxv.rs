@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use core::ptr::with_exposed_provenance;
 
-use folio_glibc::layout::Layout;
+use folio_glibc::layout::{Layout, Version};
 use folio_link::error::Lossy;
 use folio_runtime::output::Output;
 use folio_runtime::stack::Stack;
@@ -62,6 +62,8 @@ impl core::fmt::Display for Label {
 
 /// Name and form of an entry (elf.h, `AT_*`), if the release knows it.
 fn entry(kind: usize, layout: &Layout) -> Option<(&'static str, Form)> {
+    /// The first release that shows the prefix of `AT_HWCAP` (2.41 does not; nothing in between was looked at).
+    const PREFIXED_HWCAP: Version = Version { major: 2, minor: 43 };
     const X: Form = Hexadecimal("0x");
     Some(match kind {
         1 => ("IGNORE", Hidden),
@@ -79,7 +81,8 @@ fn entry(kind: usize, layout: &Layout) -> Option<(&'static str, Form)> {
         13 => ("GID", Decimal),
         14 => ("EGID", Decimal),
         15 => ("PLATFORM", Text),
-        16 => ("HWCAP", Hexadecimal("")),
+        16 if layout.version < PREFIXED_HWCAP => ("HWCAP", Hexadecimal("")),
+        16 => ("HWCAP", X),
         17 => ("CLKTCK", Decimal),
         18 => ("FPUCW", Hexadecimal("")),
         19 => ("DCACHEBSIZE", X),

@@ -1,8 +1,10 @@
 //! The environment variables that Folio obeys (ld.so(8)), and those that a set-user-ID program must not see.
 
-use folio_glibc::tunables::number;
+use folio_glibc::tunables::{Values, number};
+use folio_runtime::allocator;
 use folio_runtime::stack::Stack;
 
+use crate::abi::libc;
 use crate::debug::{self, Categories};
 
 /// The settings of one start.
@@ -118,6 +120,13 @@ impl Environment {
         // Help is all there is to say then.
         if !environment.debug.contains(Categories::HELP) {
             debug::switch_on(environment.debug, environment.debug_output);
+        }
+        // Folio's memory is to be named from its first mapping on, and which libc there will be is not known yet.
+        if let Some(text) = environment.tunables {
+            let values = Values::new(libc::any_layout(), Some(text), |_| None, secure, |_| {});
+            if values.number_if_set("glibc.mem.decorate_maps").is_some_and(|wanted| wanted != 0) {
+                allocator::name_mappings();
+            }
         }
         if environment.dynamic_weak {
             debug::let_weak_yield();

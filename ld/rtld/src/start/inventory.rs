@@ -123,6 +123,9 @@ const OLD_HWCAPS: Version = Version { major: 2, minor: 36 };
 /// The first release that prints the size of the state that a TLS descriptor call saves.
 const TLSDESC_STATE: Version = Version { major: 2, minor: 40 };
 
+/// The first release without a folder of its own for profiles.
+const NO_PROFILE: Version = Version { major: 2, minor: 43 };
+
 struct Diagnostics<'d> {
     output: &'d mut Output,
     stack: &'d Stack,
@@ -176,7 +179,10 @@ impl Diagnostics<'_> {
             Some(platform) => self.string("dl_platform", platform)?,
             None => self.value("dl_platform", 0)?,
         }
-        self.string("dl_profile_output", b"/var/tmp")?;
+        match self.layout.version >= NO_PROFILE {
+            true => self.value("dl_profile_output", 0)?,
+            false => self.string("dl_profile_output", b"/var/tmp")?,
+        }
         if is_old {
             let known = match text_at(platform) {
                 Some(b"haswell") => 2,
