@@ -212,7 +212,6 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
         publish::vdso(layout, process.ro, &objects[vdso], unsafe { process.state(vdso) }.map);
     }
     debugger::introduce(process, objects);
-    debugger::announce(Change::Add);
     debug::initial_scopes(process);
     let phase = Phase::relocation();
     let mut failed = false;

@@ -7,7 +7,7 @@
 use core::arch::naked_asm;
 
 use folio_elf::Vaddr;
-use folio_link::object::Objects;
+use folio_link::object::{Object, Objects};
 
 use crate::abi::globals::{_r_debug, Block};
 use crate::abi::record::Record;
@@ -41,21 +41,28 @@ pub extern "C" fn _dl_debug_state() {
     naked_asm!(".cfi_startproc", "ret", ".cfi_endproc")
 }
 
-/// Fills in `_r_debug` and points the executable's `DT_DEBUG` to it.
+/// Fills in `_r_debug`, points the executable's `DT_DEBUG` to it, and tells a debugger of the start.
 pub fn introduce(process: &Process, objects: &Objects) {
     let record = record();
     // SAFETY: the state of the executable exists since the objects were published.
     let first = unsafe { process.state(process.executable) }.map.address();
     record.put(VERSION, 1u32);
-    record.put(MAP, first);
     record.put(BREAK, _dl_debug_state as *const () as usize);
     record.put(LOADER_BASE, objects[process.interpreter].image.bias().0);
-    let executable = &objects[process.executable];
+    point_to(record.address(0) as u64, &objects[process.executable]);
+    // The list is empty at this first event: a debugger that sees libc looks into it for threads at once, and gives up if
+    // libc is not relocated.
+    announce(Change::Add);
+    record.put(MAP, first);
+}
+
+/// Puts the address of `_r_debug` into the executable's `DT_DEBUG`.
+fn point_to(record: u64, executable: &Object) {
     let Some(dynamic) = &executable.dynamic else { return };
     let (Some(index), Some(extent)) = (dynamic.debug, executable.placement.dynamic) else { return };
     // In a read-only dynamic section there is no room for it; debuggers know other ways.
     let value = Vaddr(extent.at.0.wrapping_add(16 * index as u64 + 8));
-    let _ = executable.image.store(value, record.address(0) as u64);
+    let _ = executable.image.store(value, record);
 }
 
 /// Tells a debugger what is about to happen to the list of objects, or that it is consistent again.
