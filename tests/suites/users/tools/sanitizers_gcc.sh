@@ -15,7 +15,7 @@ for kind in address leak undefined thread; do
     # TSan of some releases finds races in glibc's loader, so there only the outcome of the program counts.
     if [ $kind = thread ]; then export TSAN_OPTIONS='report_bugs=0'; fi
     ./churn.$kind 2>&1; echo "$kind churn $?"
-    ./opener.$kind 2>&1; echo "$kind opener $?"
+    ./opener.$kind 2>&1 | sed -E 's/==[0-9]+==//; s/\(BuildId.*//'; echo "$kind opener ${PIPESTATUS[0]}"
     unset TSAN_OPTIONS
 done
 fault() { # sanitizer fault words
