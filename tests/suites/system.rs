@@ -19,9 +19,15 @@ const SOURCES: &str = r#"
 cat > program.c <<'END'
 #include <stdio.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 extern char **environ;
 const char *who(void);
 int main(void) {
+    for (int number = 0; number < 3; number += 2) {
+        struct stat status;
+        int open = fstat(number, &status) == 0;
+        printf("descriptor %d: %d, device %#lx\n", number, open, open ? (unsigned long)status.st_rdev : 0);
+    }
     printf("secure %lu, library %s\n", getauxval(AT_SECURE), who());
     for (char **variable = environ; *variable; variable++) puts(*variable);
     return 0;
@@ -36,9 +42,13 @@ gcc -o program.cached program.c -L. -lwho
 gcc -o program.origin program.c -L. -lwho -Wl,-rpath,'$ORIGIN'
 "#;
 
+/// The attempt that closes standard input and standard error.
+const CLOSED: &str = "descriptors";
+
 /// Each one an attempt of an ordinary user to have a say in a privileged program. Of the variables that are removed from
 /// the environment, these are the ones that every supported glibc removes.
-const ATTEMPTS: [(&str, &[(&str, &str)]); 6] = [
+const ATTEMPTS: [(&str, &[(&str, &str)]); 7] = [
+    (CLOSED, &[]),
     ("trace", &[("LD_TRACE_LOADED_OBJECTS", "1")]),
     ("library_path", &[("LD_LIBRARY_PATH", "{dir}/evil")]),
     ("preload", &[("LD_PRELOAD", "{dir}/evil/loud.so")]),
@@ -123,6 +133,7 @@ fn secure(attempt: &str, program: &str, environment: &[(&str, &str)], interprete
                     .iter()
                     .map(|(key, value)| format!("{key}={}", value.replace("{dir}", &folder.display().to_string()))),
             )
+            .args(if attempt == CLOSED { &["/bin/sh", "-c", "exec \"$0\" <&- 2>&-"][..] } else { &[] })
             .args([file])
             .in_folder(&folder);
         run.outcome()

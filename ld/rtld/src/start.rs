@@ -6,6 +6,7 @@
 
 pub mod auxv;
 pub mod cast;
+pub mod descriptors;
 pub mod discover;
 pub mod environment;
 pub mod handover;
@@ -54,6 +55,9 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     // SAFETY: the kernel's initial stack.
     let mut stack = unsafe { Stack::new(pointer) };
     let secure = stack.auxiliary_value(AT_SECURE as usize).unwrap_or(0) != 0;
+    if secure {
+        descriptors::open_standard();
+    }
     let environment = Environment::read(&mut stack, secure);
     if secure && environment.trace {
         // A set-user-ID program's libraries are nobody else's business (glibc elf/rtld.c, process_envvars).
