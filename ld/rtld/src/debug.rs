@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use alloc::ffi::CString;
 use bitflags::bitflags;
-use folio_glibc::layout::Version;
+use folio_glibc::layout::{Layout, Version};
 use folio_link::error::{Error, Lossy};
 use folio_link::object::{Kind, Object, ObjectId};
 use folio_runtime::output::Output;
@@ -121,9 +121,12 @@ pub fn is_on(categories: Categories) -> bool {
     CATEGORIES.load(Ordering::Relaxed) & categories.bits() != 0
 }
 
-/// Lets libc say what it says under the same categories.
-pub fn publish(ro: Record, offset: u16) {
-    ro.put(offset, CATEGORIES.load(Ordering::Relaxed));
+/// Lets libc say what it says under the same categories, and drops those that its release does not know.
+pub fn publish(layout: &Layout, ro: Record) {
+    if layout.version < HAS_TLS {
+        CATEGORIES.fetch_and(!C::TLS.union(C::SECURITY).bits(), Ordering::Relaxed);
+    }
+    ro.put(layout.global_ro.debug_mask, CATEGORIES.load(Ordering::Relaxed));
 }
 
 /// Prints what `LD_DEBUG=help` promises, and ends the process. Names that a libc older than `has_tls` does not know are not
@@ -227,8 +230,11 @@ pub fn failed(occasion: &str, error: &Error, continued: bool) {
     say(C::all().difference(C::STATISTICS), format_args!("{object}: error: {occasion}: {problem} ({outcome})\n"));
 }
 
-/// An object was opened once more.
-pub fn opened(process: &Process, id: ObjectId) {
+/// An object was opened, again if not for the first time; from 2.43 on glibc makes no words of that.
+pub fn opened(process: &Process, id: ObjectId, again: bool) {
+    if again && process.layout.version >= HAS_TLS {
+        return;
+    }
     said_of(process, id, C::FILES, |path, namespace, opens| {
         say(C::FILES, format_args!("opening file={path} [{namespace}]; direct_opencount={opens}\n\n"));
     });

@@ -138,7 +138,7 @@ fn publish_process(
     __libc_enable_secure.store(i32::from(secure), Ordering::Relaxed);
     _dl_argv.store(stack.argv(), Ordering::Relaxed);
     publish::kernel_facts(layout, ro, stack);
-    debug::publish(ro, layout.global_ro.debug_mask);
+    debug::publish(layout, ro);
     processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &mut tunables);
     let executable_stack = execstack::is_wanted_by(&objects[cast.executable]);
     publish::prepare_global(layout, global, executable_stack);
@@ -201,6 +201,7 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     let birth = birth(process, stack, rseq);
     let Some(thread) = main_thread::create(layout, process.global_record, &birth) else { refuse(Problem::NoMemory) };
     let address = thread.address(0);
+    debug::say(Categories::TLS, format_args!("TCB allocated: {address:#x}\n"));
     let Some(dtv) = tls::create_main_dtv(layout, address) else { refuse(Problem::NoMemory) };
     process.global_record.put(layout.global.initial_dtv, dtv);
     main_thread::register(layout, thread, &birth);

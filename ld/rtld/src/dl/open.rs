@@ -96,7 +96,7 @@ pub fn open(
     if mode.contains(Mode::GLOBAL) && !(is_global && loaded.closure.is_empty()) {
         add_to_global_scope(process, loaded.root);
     }
-    debug::opened(process, loaded.root);
+    debug::opened(process, loaded.root, loaded.closure.is_empty());
     Ok(Some(map))
 }
 

@@ -18,6 +18,7 @@ use folio_glibc::layout::Layout;
 use folio_runtime::tls::TlsIndex;
 
 use crate::abi::link_map::LinkMap;
+use crate::debug::{self, Categories};
 use crate::dl::program_memory;
 use crate::process::Process;
 
@@ -330,7 +331,8 @@ pub fn initialise_in_thread(layout: &Layout, thread: usize, map: LinkMap) {
 unsafe extern "C" fn _dl_allocate_tls(thread: *mut u8) -> *mut u8 {
     let process = Process::get();
     let layout = process.layout;
-    let thread = if thread.is_null() { allocate_static_block(process) } else { thread };
+    let is_new = thread.is_null();
+    let thread = if is_new { allocate_static_block(process) } else { thread };
     let dtv = Dtv::create(HIGHEST.load(Ordering::Acquire) + SURPLUS);
     let (false, Some(dtv)) = (thread.is_null(), dtv) else {
         set_errno_no_memory(process);
@@ -339,6 +341,9 @@ unsafe extern "C" fn _dl_allocate_tls(thread: *mut u8) -> *mut u8 {
     let address = thread.expose_provenance();
     dtv.install(layout, address);
     initialise_thread(layout, address, dtv);
+    if is_new {
+        debug::say(Categories::TLS, format_args!("TCB allocated: {address:#x}\n"));
+    }
     thread
 }
 
@@ -394,7 +399,10 @@ unsafe extern "C" fn _dl_allocate_tls_init(thread: *mut u8, _: bool) -> *mut u8 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_deallocate_tls(thread: *mut u8, free_block: bool) {
     let process = Process::get();
-    let dtv = Dtv::of_thread(process.layout, thread.expose_provenance());
+    let address = thread.expose_provenance();
+    let frees = i32::from(free_block);
+    debug::say(Categories::TLS, format_args!("TCB deallocating: {address:#x} (dealloc_tcb={frees})\n"));
+    let dtv = Dtv::of_thread(process.layout, address);
     dtv.free_blocks(|_| true);
     dtv.release();
     if free_block {
