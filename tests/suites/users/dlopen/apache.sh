@@ -18,10 +18,11 @@ modules=/usr/lib/apache2/modules
 } > httpd.conf
 /usr/sbin/apache2 -f "$PWD/httpd.conf" -t 2>&1
 /usr/sbin/apache2 -f "$PWD/httpd.conf" -DFOREGROUND & server=$!
-curl -sS --retry 40 --retry-delay 1 --retry-connrefused -i "http://127.0.0.1:$port/moved" --compressed | tr -d '\r' |
+for _ in $(seq 200); do curl -s -o first "http://127.0.0.1:$port/" && break; sleep 0.1; done
+curl -sS -i "http://127.0.0.1:$port/moved" --compressed | tr -d '\r' |
     grep -E '^(HTTP|X-Folio|served)'
 kill -USR1 $server; sleep 0.3
-curl -sS --retry 40 --retry-delay 1 --retry-connrefused "http://127.0.0.1:$port/"
+curl -sS "http://127.0.0.1:$port/"
 kill -WINCH $server
 wait $server; echo "apache2 ended with $?"
 grep -cE 'segfault|Segmentation' logs/error || true

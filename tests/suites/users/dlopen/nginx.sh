@@ -14,7 +14,8 @@ http {
 }
 CONF
 /usr/sbin/nginx -c "$PWD/nginx.conf" -e "$PWD/error.log" & server=$!
-curl -sS --retry 40 --retry-delay 1 --retry-all-errors --unix-socket socket http://localhost/there 2>&1
+for _ in $(seq 200); do curl -s -o first --unix-socket socket http://localhost/first && break; sleep 0.1; done
+curl -sS --unix-socket socket http://localhost/there
 kill -HUP $server; sleep 0.5
 curl -sS --unix-socket socket http://localhost/again
 kill -QUIT $server; wait $server; echo "nginx ended with $?"

@@ -10,5 +10,5 @@ gdb -nx -batch -ex 'set debuginfod enabled off' -ex 'break together' -ex run -ex
     -ex "thread apply all print 'plugin.c'::per_thread" -ex "thread apply 1 print &'plugin.c'::per_thread == 0" \
     -ex 'thread 2' -ex 'up 100' -ex 'print $_thread' -ex continue ./opener 2>&1 < /dev/null |
     # How far each thread has come into the barrier differs from run to run.
-    sed -E 's/\(process [0-9]+\)//; s/LWP [0-9]+/LWP/; s/^#[0-9]+ +//; /^[ *] +[0-9]+ /s/"opener".*/"opener"/; /New Thread|exited\]/d; /^(\[Switching|1[0-9]\t)/d' |
+    sed -E 's/\(process [0-9]+\)//; s/LWP [0-9]+/LWP/; s/^#[0-9]+ +//; s/(work .*) at .*/\1/; /^[ *] +[0-9]+ /s/"opener".*/"opener"/; /New Thread|exited\]/d; /^(\[Switching|1[0-9]\t)/d' |
     grep -vE '^(futex_|[0-9]+\s+(in )?\.\.|__|0x)'

@@ -13,6 +13,11 @@ __attribute__((noinline)) static void leak(void) {
     (void)lost;
     lost = 0;
 }
+/* What is left of the lost address below the stack would count as a use. */
+__attribute__((noinline)) static void wipe(void) {
+    volatile char area[100000];
+    for (unsigned at = 0; at < sizeof area; at++) area[at] = 0;
+}
 int main(int count, char **arguments) {
     setvbuf(stdout, 0, _IONBF, 0);
     void *handle = dlopen("./libplugin.so", RTLD_NOW);
@@ -21,7 +26,7 @@ int main(int count, char **arguments) {
     if (count < 2) return 0;
     int *volatile memory = malloc(4);
     switch (arguments[1][0]) {
-    case 'l': leak(); break;
+    case 'l': leak(); wipe(); break;
     case 'u': free(memory); return printf("%d\n", memory[0] == 1) == 0;
     case 'i': if (*memory == 3) puts("three"); break;
     case 'o': return count << (30 + count) == 5;
