@@ -4,6 +4,7 @@
 #: expect: Inferior loaded ./libplugin.so
 #: expect: Inferior unloaded ./libplugin.so
 #: expect: Breakpoint 1, plugged (n=3)
+#: expect: Breakpoint 1, pick
 #: expect: $2 = 8
 sources=$(dirname "$0")/sources
 gcc -g -O0 -shared -fPIC -o libplugin.so "$sources/plugin.c"
@@ -44,6 +45,7 @@ run
 info sharedlibrary
 continue
 info sharedlibrary
+print opened ? 30 : 40
 break plugged
 continue
 next
@@ -67,6 +69,18 @@ set auto-solib-add off
 break plugged
 continue
 GDB
+# The resolver of an IFUNC runs while the library is being relocated.
+cat > indirect.c <<'C'
+static int one(void) { return 1; }
+static int (*pick(void))(void) { return one; }
+int indirect(void) __attribute__((ifunc("pick")));
+int (*pointer)(void) = indirect;
+C
+printf '#include <dlfcn.h>\nint main(void) { return dlopen("./libindirect.so", RTLD_NOW) == 0; }\n' > direct.c
+gcc -g -O0 -shared -fPIC -o libindirect.so indirect.c
+gcc -g -O0 -o direct direct.c -Wl,--dynamic-linker="$INTERPRETER"
+gdb -nx -batch -ex 'set breakpoint pending on' -ex 'set debuginfod enabled off' -ex 'break pick' -ex run -ex 'info symbol $pc' \
+    -ex continue ./direct 2>&1 < /dev/null | grep -E '^Breakpoint|^pick|exited' | sed -E 's/\(process [0-9]+\)//'
 # A process that runs already, attached to once the library is there.
 cat > waits.c <<'C'
 #include <dlfcn.h>
