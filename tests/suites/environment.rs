@@ -31,6 +31,7 @@ const MAKE: &str = "\
     echo 'int gone(void); extern int lost; int f(void) { return gone() + lost; }' | gcc -x c -shared -fPIC -o lib/libf.so -; \
     echo 'int f(void); int main(void) { return f(); }' | gcc -x c -o broken - -Llib -lf -Wl,-rpath,'$ORIGIN/lib' \
         -Wl,--unresolved-symbols=ignore-all; \
+    gcc -DFAILS -o failing program.c -Llib -Wl,--no-as-needed -lweak -Wl,-rpath,'$ORIGIN/lib'; \
     echo 'int main(void) { return 0; }' | gcc -x c -o plain - -Wl,--no-as-needed -lm";
 
 const PROGRAM: &str = r#"
@@ -38,6 +39,9 @@ const PROGRAM: &str = r#"
 #include <stdio.h>
 int who(void);
 int main(void) {
+#ifdef FAILS
+    return dlopen("libf.so", RTLD_NOW) || dlopen("libabsent.so", RTLD_NOW) || dlsym(RTLD_DEFAULT, "absent");
+#endif
     void *library = dlopen("libz.so.1", RTLD_NOW | RTLD_GLOBAL);
     dlopen("libz.so.1", RTLD_NOW);
     printf("%d %d\n", who(), dlsym(library, "zlibVersion") != NULL);
@@ -60,7 +64,10 @@ fn made() -> Result<&'static Path> {
 }
 
 /// Name, program, environment.
-const CASES: [(&str, &str, &[(&str, &str)]); 24] = [
+const CASES: [(&str, &str, &[(&str, &str)]); 27] = [
+    ("failing_files", "failing", &[("LD_DEBUG", "files"), ("LD_BIND_NOW", "1")]),
+    ("failing_bindings", "failing", &[("LD_DEBUG", "bindings"), ("LD_BIND_NOW", "1")]),
+    ("failing_versions", "failing", &[("LD_DEBUG", "versions")]),
     ("libs", "plain", &[("LD_DEBUG", "libs")]),
     ("files", "program", &[("LD_DEBUG", "files"), ("LD_BIND_NOW", "1")]),
     ("scopes", "program", &[("LD_DEBUG", "scopes")]),
@@ -328,7 +335,9 @@ fn without_own_work(text: &str) -> String {
     // Addresses, what only newer glibcs dump of each processor, and the number of the processor at hand.
     const UNSTEADY: [&str; 3] = [".a_val", "x86.processor[", "features[0x0].cpuid[0x1]"];
     let is_own = |line: &str| {
-        let by_program = ["binding file ./program ", "binding file ./plain "].iter().any(|text| line.contains(text));
+        let by_program = ["./program", "./plain", "./failing", "./broken"]
+            .iter()
+            .any(|name| line.contains(&format!("binding file {name} ")));
         let is_lookup = |symbol: &&str| {
             line.contains(&format!("symbol={symbol};")) || by_program && line.contains(&format!("`{symbol}'"))
         };

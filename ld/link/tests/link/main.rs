@@ -10,3 +10,4 @@ mod relocate;
 mod resolve;
 mod totality;
 mod version;
+mod watch;

@@ -140,7 +140,9 @@ pub unsafe extern "C" fn lookup_symbol_x(
                     name: name.to_vec(),
                     version: wanted.map(|version| version.name.to_vec()),
                 };
-                Err(Error::new(requester, problem))
+                let error = Error::new(requester, problem);
+                debug::failed("symbol lookup error", &error, false);
+                Err(error)
             }
         }
     };

@@ -204,7 +204,12 @@ fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Er
     let sorted = sort(process, loaded);
     if errors.is_empty() {
         let now = mode.contains(Mode::NOW) || process.bind_now;
-        execute::relocate(process, &sorted, now, true, &mut |error| errors.push(error));
+        execute::relocate(process, &sorted, now, true, &mut |error| {
+            if errors.is_empty() {
+                debug::failed("symbol lookup error", &error, false);
+            }
+            errors.push(error);
+        });
     }
     if let Some(error) = errors.into_iter().next() {
         debugger::announce(Change::Delete);
