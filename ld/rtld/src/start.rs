@@ -103,10 +103,10 @@ fn show_what_is_asked_for(
     if !helps && auxiliary.is_empty() {
         return;
     }
-    let libc = libc::find(objects, &discovery.members).map(|found| libc::layout(&objects[found]));
+    let libc = libc::find(objects, &discovery.members).map(|found| libc::layout(&objects[found]).ok());
     let is_listed = environment.trace || cast.options.is_some_and(|options| options.task == Task::List);
-    if is_listed || helps || !matches!(libc, Some(Err(_))) {
-        let layout = libc.and_then(Result::ok).unwrap_or_else(libc::any_layout);
+    if is_listed || helps || !matches!(libc, Some(None)) {
+        let layout = libc.flatten().unwrap_or_else(libc::any_layout);
         auxv::print(auxiliary, layout);
         if helps {
             debug::help(layout.version >= debug::HAS_TLS);

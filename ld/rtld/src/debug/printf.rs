@@ -34,12 +34,15 @@ pub unsafe extern "C" fn debug_printf(format: *const c_char, a: usize, b: usize,
         let argument = arguments.next().unwrap_or(0);
         let unsigned = if is_long { argument } else { argument as u32 as usize };
         let _ = match kind {
-            // SAFETY: the format promises a C string.
-            b's' => Ok(lines.push(unsafe { string(with_exposed_provenance(argument)) })),
+            b's' => {
+                // SAFETY: the format promises a C string.
+                lines.push(unsafe { string(with_exposed_provenance(argument)) });
+                Ok(())
+            }
             b'd' | b'i' if is_long => write!(lines, "{}", argument as isize),
             b'd' | b'i' => write!(lines, "{}", argument as i32),
             b'u' => write!(lines, "{unsigned}"),
-            b'c' => Ok(lines.push(&[argument as u8])),
+            b'c' => write!(lines, "{}", char::from(argument as u8)),
             b'p' => write!(lines, "{argument:#x}"),
             _ => write!(lines, "{unsigned:x}"),
         };
