@@ -389,7 +389,8 @@ pub fn bind(
     bind_with(None, objects, own, symbols, scopes, class, uniques, watch)
 }
 
-#[inline]
+// Inlined by force: with its many arguments, calls cost more than what a repeated body adds.
+#[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "one lookup, and where it looks")]
 fn bind_with(
     index: Option<&ScopeIndex>,
