@@ -4,6 +4,9 @@
 //! people and tools search for them. Each line is one `write(2)`, so that lines of several processes do not mix. While
 //! nothing is asked for, a place that could speak costs the look at one word, and loops over symbols do not even look:
 //! there are two of each (`resolve::Watch`).
+//!
+//! # Safety
+//! Guarded fields are read under the load lock, or before there is a second thread.
 
 mod lookups;
 mod printf;

@@ -1,4 +1,7 @@
 //! The processor, asked directly, and what the assembly of the runtime needs to know of it.
+//!
+//! # Safety
+//! Instructions that read the processor's description and change nothing.
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{__cpuid_count, _xgetbv};

@@ -2,6 +2,9 @@
 //!
 //! A debugger sets a breakpoint on [`_dl_debug_state`], which is called after each change of the list of objects, and finds
 //! the list through the executable's `DT_DEBUG`.
+//!
+//! # Safety
+//! The structures are static blocks that are accessed by single words, through [`Record`].
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;

@@ -2,6 +2,9 @@
 //!
 //! libc reaches the two structures through its GOT, so nobody checks their size: they are as large as the largest of any
 //! glibc, and written through the layout table of the one at hand.
+//!
+//! # Safety
+//! Nothing here runs; the attributes that export a name count as unsafe because two definitions of one would clash.
 #![allow(non_upper_case_globals)]
 
 use core::cell::UnsafeCell;

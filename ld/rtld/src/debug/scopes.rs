@@ -1,4 +1,7 @@
 //! `LD_DEBUG=scopes`: where the references of each object are looked up.
+//!
+//! # Safety
+//! Guarded fields are read under the load lock, or before there is a second thread.
 #![allow(unsafe_code)]
 
 use core::fmt::Write;

@@ -1,4 +1,7 @@
 //! `LD_DEBUG=statistics`: how long a start took, and how many relocations it made.
+//!
+//! # Safety
+//! The time stamp counter is read, which has no effect; guarded fields are read under the load lock.
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::_rdtsc;

@@ -3,6 +3,9 @@
 //! Up to 2.40 any object, also one that is opened later, makes all stacks executable; from 2.41 on only objects of the start
 //! do, and only as the tunable `glibc.rtld.execstack` allows (*glibc elf/dl-load.c, _dl_map_object_from_fd*;
 //! *sysdeps/unix/sysv/linux/dl-execstack.c*; *elf/dl-execstack-tunable.c*).
+//!
+//! # Safety
+//! Only permissions of stacks change, and only by adding one.
 #![allow(unsafe_code)]
 
 use core::ptr::with_exposed_provenance_mut;

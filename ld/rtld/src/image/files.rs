@@ -1,4 +1,7 @@
 //! Files on disk, as discovery asks for them: open, identify, read the header, map.
+//!
+//! # Safety
+//! One block: a mapped file that was never seen by anybody else is given back.
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;

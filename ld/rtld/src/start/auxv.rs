@@ -2,6 +2,9 @@
 //!
 //! Names, order and digits are glibc's (*glibc elf/dl-sysdep.c, _dl_show_auxv*): a release shows entries that it does not
 //! know by their number.
+//!
+//! # Safety
+//! Reads the strings that the kernel put above the stack (getauxval(3)).
 
 use alloc::vec::Vec;
 use core::ffi::CStr;

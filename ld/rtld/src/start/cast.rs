@@ -2,6 +2,9 @@
 //!
 //! The kernel has mapped the program when Folio is its interpreter; in a direct start Folio maps it, and makes the stack what
 //! it would be had the kernel done so (*glibc elf/rtld.c, dl_main*).
+//!
+//! # Safety
+//! Reads the strings that the kernel put above the stack (getauxval(3)).
 #![allow(unsafe_code)]
 
 use alloc::vec::Vec;

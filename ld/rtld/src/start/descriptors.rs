@@ -1,5 +1,8 @@
 //! Standard descriptors of a set-user-ID program: whoever starts it with one of them closed would otherwise have the
 //! first file that it opens take that place, and its messages written there (*glibc csu/check_fds.c*).
+//!
+//! # Safety
+//! Asks about descriptor numbers that may not be open, which has no effect.
 #![allow(unsafe_code)]
 
 use core::ffi::CStr;

@@ -1,4 +1,7 @@
 //! Discover: find, map and check every object that the program needs, or say all that is missing.
+//!
+//! # Safety
+//! Reads the strings that the kernel put above the stack (getauxval(3)).
 #![allow(unsafe_code)]
 
 use alloc::vec::Vec;

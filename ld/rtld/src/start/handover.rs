@@ -1,4 +1,7 @@
 //! Hand over: a libc that no layout table fits is never guessed at; its own loader starts the program instead.
+//!
+//! # Safety
+//! execve(2) replaces the process by another program; it is given strings of the initial stack.
 #![allow(unsafe_code)]
 
 use alloc::ffi::CString;

@@ -3,6 +3,9 @@
 //! Both speak for the libc that the search finds for `libc.so.6`, or for the newest proven table where none fits; the lines
 //! are those of its release (*glibc elf/dl-tunables.c, __tunables_print; elf/dl-diagnostics.c, _dl_print_diagnostics;
 //! sysdeps/x86/dl-diagnostics-cpu.c*).
+//!
+//! # Safety
+//! Reads the strings that the kernel put above the stack (getauxval(3)).
 #![allow(unsafe_code)]
 
 use core::ffi::CStr;

@@ -1,4 +1,7 @@
 //! The static TLS of a start: every module's id and place, and how much is kept for later ones.
+//!
+//! # Safety
+//! Runs before there is a second thread, so the process' guarded fields are nobody else's.
 #![allow(unsafe_code)]
 
 use core::sync::atomic::Ordering;
