@@ -80,6 +80,10 @@ pub enum Problem {
     /// dlopen(3) with neither `RTLD_LAZY` nor `RTLD_NOW`.
     OpenMode,
     NoMoreNamespaces,
+    /// dlmopen(3) into a namespace that there is not.
+    InvalidNamespace,
+    /// A libc that works with another layout of the loader's structures than the process' first one.
+    OtherLibc,
     /// dlclose(3) of an object that is not open.
     NotOpen,
 }
@@ -100,7 +104,7 @@ impl Problem {
             | Problem::ZeroFill(errno)
             | Problem::Protect(errno) => *errno,
             Problem::NoMemory => Errno::ENOMEM,
-            Problem::OpenMode | Problem::NoMoreNamespaces => Errno::EINVAL,
+            Problem::OpenMode | Problem::NoMoreNamespaces | Problem::InvalidNamespace => Errno::EINVAL,
             _ => Errno(0),
         }
     }
@@ -147,6 +151,8 @@ impl fmt::Display for Problem {
             Problem::NoMemory => f.write_str("cannot allocate memory"),
             Problem::OpenMode => f.write_str("invalid mode for dlopen()"),
             Problem::NoMoreNamespaces => f.write_str("no more namespaces available for dlmopen()"),
+            Problem::InvalidNamespace => f.write_str("invalid target namespace in dlmopen()"),
+            Problem::OtherLibc => f.write_str("another release of libc than the one that the program started with"),
             Problem::NotOpen => f.write_str("shared object not open"),
         }
     }

@@ -35,7 +35,7 @@ pub struct Loader<'l, 'm, S, O> {
     pub source: &'l mut S,
     pub observe: &'l mut O,
     pub executable: ObjectId,
-    /// The dynamic linker itself: a request for its file means the one that runs.
+    /// The dynamic linker itself, or what stands for it in this namespace: a request for its file means the one that runs.
     pub interpreter: Option<ObjectId>,
     /// The executable's name in messages.
     pub program: &'l [u8],
@@ -48,6 +48,10 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
     pub fn load(&mut self, name: &[u8], requester: Option<ObjectId>, reference: Reference) -> Result<ObjectId, Error> {
         if let Some(known) = self.known(name) {
             self.objects[known].add_name(name);
+            // In a namespace where nobody has asked for the dynamic linker before.
+            if Some(known) == self.interpreter && !self.members.contains(&known) {
+                self.members.push(known);
+            }
             return Ok(known);
         }
         self.observe.wanted(name, &self.objects[requester.unwrap_or(self.executable)], reference);
@@ -81,7 +85,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
     /// The loaded object that `name` means to `requester`; nothing is loaded (`RTLD_NOLOAD`).
     pub fn loaded(&mut self, name: &[u8], requester: Option<ObjectId>) -> Result<Option<ObjectId>, Error> {
         if let Some(known) = self.known(name) {
-            return Ok(Some(known));
+            return Ok(self.members.contains(&known).then_some(known));
         }
         let found = self.find(name, requester, Reference::Opened).map_err(|error| describe(name, error))?;
         let identity = self.source.identity(&found.file);

@@ -202,7 +202,7 @@ pub fn namespace(process: &Process, id: ObjectId) -> usize {
     // SAFETY: as above.
     #[allow(unsafe_code)]
     let state = unsafe { process.state(id) };
-    state.map.record().get(process.layout.link_map.ns)
+    state.namespace.0.into()
 }
 
 /// An object is relocated; a function that nobody defines is an error now, or not before it is called.

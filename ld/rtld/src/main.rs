@@ -12,6 +12,7 @@ mod abi;
 mod debug;
 mod dl;
 mod image;
+mod namespace;
 mod process;
 mod processor;
 mod report;

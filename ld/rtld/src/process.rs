@@ -16,10 +16,10 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use folio_elf::Addr;
-use folio_glibc::layout::Layout;
+use folio_glibc::layout::{Layout, Offset};
 use folio_glibc::tunables::Values;
 use folio_link::object::{ObjectId, Objects};
-use folio_link::resolve::{Scope, Uniques};
+use folio_link::resolve::Scope;
 use folio_link::search::Search;
 use folio_link::tls::StaticBlock;
 use folio_runtime::tls::TlsDescriptorArgument;
@@ -28,6 +28,7 @@ use crate::abi::link_map::LinkMap;
 use crate::abi::publish::Published;
 use crate::abi::record::Record;
 use crate::image::files::Disk;
+use crate::namespace::{Namespace, NamespaceId};
 
 /// A field that the load lock guards.
 pub struct Guarded<T>(UnsafeCell<T>);
@@ -56,7 +57,7 @@ impl<T> Guarded<T> {
 /// Where references of an object are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScopeName {
-    /// The main search list: the objects of the start, and those opened with `RTLD_GLOBAL`.
+    /// The namespace's main search list: the objects of the start, and those opened with `RTLD_GLOBAL`.
     Global,
     /// An object and all it needs.
     ClosureOf(ObjectId),
@@ -69,6 +70,7 @@ pub enum ScopeName {
 #[derive(Debug)]
 pub struct State {
     pub map: LinkMap,
+    pub namespace: NamespaceId,
     pub scopes: Vec<ScopeName>,
     /// The object and all it needs, breadth first; filled in for roots of the start and of `dlopen`.
     pub closure: Scope,
@@ -108,15 +110,15 @@ pub struct Process {
     pub layout: &'static Layout,
     pub objects: Guarded<Objects<'static>>,
     pub states: Guarded<Vec<Option<State>>>,
-    /// The base namespace's objects, in the order of its list.
-    pub members: Guarded<Vec<ObjectId>>,
-    pub global: Guarded<Scope>,
-    pub uniques: Guarded<Uniques>,
+    pub base: Namespace,
+    /// The namespaces that dlmopen(3) made, by their numbers from 1 on; they are kept for those to come.
+    pub others: Guarded<Vec<&'static Namespace>>,
     pub search: Guarded<Search<'static>>,
     pub disk: Guarded<Disk>,
     pub tls: Guarded<StaticBlock>,
     /// References to functions that nobody defined, by the number of their stub.
     pub missing: Guarded<Vec<Option<(ObjectId, u32)>>>,
+    /// Those of the base namespace's libc: its locks are everybody's.
     pub libc: Guarded<LibcFunctions>,
     pub tunables: Guarded<Values<'static>>,
     pub executable: ObjectId,
@@ -172,6 +174,37 @@ impl Process {
         // SAFETY: the caller's promise.
         let states = unsafe { self.states.get_mut() };
         states[id.0 as usize].as_mut().expect("object has a state")
+    }
+
+    /// All namespaces, in the order of their numbers.
+    ///
+    /// # Safety
+    /// As [`Guarded::get`] of `others`.
+    pub unsafe fn namespaces(&self) -> impl DoubleEndedIterator<Item = &Namespace> {
+        // SAFETY: the caller's promise.
+        let others = unsafe { self.others.get() };
+        core::iter::once(&self.base).chain(others.iter().copied())
+    }
+
+    /// The namespace of a loaded object.
+    ///
+    /// # Safety
+    /// As [`Process::state`].
+    pub unsafe fn namespace_of(&self, id: ObjectId) -> &Namespace {
+        // SAFETY: the caller's promise.
+        match unsafe { self.state(id) }.namespace {
+            NamespaceId::BASE => &self.base,
+            NamespaceId(number) => {
+                // SAFETY: as above.
+                let others = unsafe { self.others.get() };
+                others[usize::from(number) - 1]
+            }
+        }
+    }
+
+    /// Where in `_rtld_global` a field of a namespace is.
+    pub fn namespace_field(&self, namespace: NamespaceId, field: Offset) -> Offset {
+        self.layout.global.ns + namespace.0 * self.layout.namespace.size + field
     }
 
     /// The object that a link map's address means; null means none.

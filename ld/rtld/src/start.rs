@@ -26,7 +26,6 @@ use folio_glibc::tunables::Values;
 use folio_link::error::{Error, Problem};
 use folio_link::object::{Kind, Objects};
 use folio_link::order::{self, Root};
-use folio_link::resolve::{Scope, Uniques};
 use folio_link::tls::StaticBlock;
 use folio_runtime::stack::Stack;
 use folio_runtime::start::Start;
@@ -40,11 +39,13 @@ use self::main_thread::Birth;
 use self::options::Task;
 use crate::abi::debugger::{self, Change};
 use crate::abi::globals::{__libc_enable_secure, __libc_stack_end, _dl_argv};
+use crate::abi::publish::Place;
 use crate::abi::{libc, publish};
 use crate::debug::{self, Categories, Phase};
 use crate::dl::{find_object, tls};
 use crate::image::initialise::{self, Edges};
 use crate::image::{execstack, execute};
+use crate::namespace::Namespace;
 use crate::process::{Arguments, Guarded, LibcFunctions, Process, ScopeName, function};
 use crate::processor;
 use crate::report::{self, LOADING};
@@ -143,15 +144,14 @@ fn publish_process(
     let executable_stack = execstack::is_wanted_by(&objects[cast.executable]);
     publish::prepare_global(layout, global, executable_stack);
     let mut states = Vec::new();
-    publish::add_objects(layout, global, &objects, &mut states, None, &discovery.members, true);
+    publish::add_objects(layout, global, &objects, &mut states, Place::START, &discovery.members);
 
     let process = Process {
         layout,
         objects: Guarded::new(objects),
         states: Guarded::new(states),
-        members: Guarded::new(discovery.members),
-        global: Guarded::new(Scope { objects: discovery.closure }),
-        uniques: Guarded::new(Uniques::new()),
+        base: Namespace::base(discovery.members, discovery.closure, cast.interpreter),
+        others: Guarded::new(Vec::new()),
         search: Guarded::new(discovery.search),
         disk: Guarded::new(discovery.disk),
         tls: Guarded::new(StaticBlock::default()),
@@ -192,7 +192,7 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     let layout = process.layout;
     let refuse = |problem: Problem| -> ! { report::fatal(cast.program, LOADING, &Error::new(b"", problem)) };
     // SAFETY: one thread.
-    let (objects, members) = unsafe { (process.objects.get(), process.members.get()) };
+    let (objects, members) = unsafe { (process.objects.get(), process.base.members.get()) };
     let sorted = publish_scopes(process);
     find_object::publish(process);
     let rseq = static_tls::lay_out(process, stack).unwrap_or_else(|error| {
@@ -207,6 +207,8 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     main_thread::register(layout, thread, &birth);
 
     let libc = libc::find(objects, members);
+    // SAFETY: one thread.
+    unsafe { publish::libc(process, &process.base, libc) };
     let functions = libc.map(|libc| libc::functions(objects, libc, layout)).unwrap_or_default();
     // Until libc is relocated its locks cannot be called, nor are they needed.
     // SAFETY: one thread.
@@ -236,13 +238,14 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     }
     // SAFETY: one thread.
     *unsafe { process.libc.get_mut() } = functions;
-    debugger::announce(Change::Consistent);
+    debugger::announce(process, &process.base, Change::Consistent);
 }
 
 /// Gives every object of the start its scopes, and sorts them by their dependencies.
 fn publish_scopes(process: &Process) -> Vec<usize> {
     // SAFETY: one thread.
-    let (objects, members, global) = unsafe { (process.objects.get(), process.members.get(), process.global.get()) };
+    let (objects, members, global) =
+        unsafe { (process.objects.get(), process.base.members.get(), process.base.global.get()) };
     for &id in members {
         // SAFETY: one thread.
         let state = unsafe { process.state_mut(id) };
@@ -259,7 +262,7 @@ fn publish_scopes(process: &Process) -> Vec<usize> {
         unsafe { publish::scopes(process, id) };
     }
     // SAFETY: one thread.
-    unsafe { publish::global_scope(process) };
+    unsafe { publish::global_scope(process, &process.base) };
     let list: Vec<usize> = global.objects.iter().map(|id| id.0 as usize).collect();
     let main = process.executable.0 as usize;
     // SAFETY: one thread.

@@ -8,12 +8,14 @@
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
+use core::ptr::with_exposed_provenance_mut;
 
 use folio_elf::Vaddr;
 use folio_link::object::{Object, Objects};
 
-use crate::abi::globals::{_r_debug, Block};
+use crate::abi::globals::{_r_debug, Block, R_DEBUG_ARRAY};
 use crate::abi::record::Record;
+use crate::namespace::{Namespace, NamespaceId};
 use crate::process::Process;
 
 /// `r_state`.
@@ -30,10 +32,28 @@ const MAP: u16 = 8;
 const BREAK: u16 = 16;
 const STATE: u16 = 24;
 const LOADER_BASE: u16 = 32;
+/// In `struct r_debug_extended`: the next namespace's.
+const NEXT: u16 = 40;
+const SIZE: usize = 48;
 
 fn record() -> Record {
     // SAFETY: a static block of that size, accessed by words only.
     unsafe { Record::new(_r_debug.base(), Block::<64>::SIZE) }
+}
+
+/// The record of a namespace: in `_dl_ns` where the layout has it there, elsewhere in an array of its own.
+fn record_of(process: &Process, namespace: NamespaceId) -> Record {
+    if namespace == NamespaceId::BASE {
+        return record();
+    }
+    let base = match process.layout.namespace.debug {
+        Some(debug) => {
+            with_exposed_provenance_mut(process.global_record.address(process.namespace_field(namespace, debug)))
+        }
+        None => R_DEBUG_ARRAY.base().wrapping_add((usize::from(namespace.0) - 1) * SIZE),
+    };
+    // SAFETY: a part of a static block that is this record's alone, accessed by words only.
+    unsafe { Record::new(base, SIZE) }
 }
 
 /// The function that is called when the list has changed; it does nothing but be a place to stop at. It is assembly, so that
@@ -55,7 +75,7 @@ pub fn introduce(process: &Process, objects: &Objects) {
     point_to(record.address(0) as u64, &objects[process.executable]);
     // The list is empty at this first event: a debugger that sees libc looks into it for threads at once, and gives up if
     // libc is not relocated.
-    announce(Change::Add);
+    announce(process, &process.base, Change::Add);
     record.put(MAP, first);
 }
 
@@ -68,8 +88,29 @@ fn point_to(record: u64, executable: &Object) {
     let _ = executable.image.store(value, record);
 }
 
-/// Tells a debugger what is about to happen to the list of objects, or that it is consistent again.
-pub fn announce(change: Change) {
-    record().put(STATE, change as u32);
+/// Tells a debugger what is about to happen to a namespace's list of objects, or that it is consistent again.
+pub fn announce(process: &Process, namespace: &Namespace, change: Change) {
+    let record = record_of(process, namespace.id);
+    if !namespace.is_base() {
+        chain(process, namespace.id, record);
+    }
+    record.put(STATE, change as u32);
     _dl_debug_state();
+}
+
+/// Fills in the record of a namespace other than the base one, and hangs it on the chain that begins at `_r_debug`; it stays
+/// there for good, without a list while the namespace is vacant. Numbers are given out in order, so the record before it is
+/// the one of the number before.
+fn chain(process: &Process, namespace: NamespaceId, own: Record) {
+    let loaded = process.namespace_field(namespace, process.layout.namespace.loaded);
+    own.put(MAP, process.global_record.get::<usize>(loaded));
+    if own.get::<usize>(BREAK) != 0 {
+        return;
+    }
+    let base = record();
+    own.put(VERSION, 2u32);
+    own.put(LOADER_BASE, base.get::<usize>(LOADER_BASE));
+    own.put(BREAK, base.get::<usize>(BREAK));
+    record_of(process, NamespaceId(namespace.0 - 1)).put(NEXT, own.address(0));
+    base.put(VERSION, 2u32);
 }

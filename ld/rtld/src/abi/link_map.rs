@@ -79,6 +79,15 @@ impl LinkMap {
         map
     }
 
+    /// Makes this the link map of what stands for `real` in another namespace. It has no addresses of its own: those are
+    /// the real one's (*glibc elf/dl-iteratephdr.c*).
+    pub fn stand_for(self, layout: &Layout, real: LinkMap) {
+        let l = &layout.link_map;
+        self.record.put(l.real, real.address());
+        self.record.put(l.map_start, 0usize);
+        self.record.put(l.map_end, 0usize);
+    }
+
     /// Frees the link map and its strings.
     ///
     /// # Safety

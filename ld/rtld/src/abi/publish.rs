@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use folio_glibc::layout::Layout;
-use folio_link::object::{Object, ObjectId, Objects};
+use folio_link::object::{Kind, Object, ObjectId, Objects};
 use folio_link::resolve::{Class, Reference, Scope, find_in};
 use folio_link::version::Version;
 use folio_runtime::stack::Stack;
@@ -21,6 +21,7 @@ use crate::dl::dlfcn;
 use crate::dl::exception;
 use crate::dl::find_object;
 use crate::dl::tls;
+use crate::namespace::{Namespace, NamespaceId};
 use crate::process::{Process, ScopeName, State};
 
 /// `AT_HWCAP3` and `AT_HWCAP4` (linux 6.9).
@@ -132,21 +133,39 @@ pub fn prepare_global(layout: &Layout, global: Record, executable_stack: bool) {
     global.put(g.tls_dtv_slotinfo_list, tls::SLOTS.introduce());
 }
 
+/// Where objects are added.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub namespace: NamespaceId,
+    /// The last link map of the namespace's list.
+    pub last: Option<LinkMap>,
+    /// Folio's own, for what stands for it in other namespaces; none at the start.
+    pub interpreter: Option<LinkMap>,
+}
+
+impl Place {
+    pub const START: Place = Place { namespace: NamespaceId::BASE, last: None, interpreter: None };
+}
+
 /// Makes link maps and states for `ids`, in this order, and appends them to the namespace's list.
 pub fn add_objects(
     layout: &Layout,
     global: Record,
     objects: &Objects,
     states: &mut Vec<Option<State>>,
-    last: Option<LinkMap>,
+    place: Place,
     ids: &[ObjectId],
-    at_start: bool,
 ) {
     let l = &layout.link_map;
-    let mut last = last;
+    let list = layout.global.ns + place.namespace.0 * layout.namespace.size;
+    let mut last = place.last;
     for &id in ids {
         let object = &objects[id];
-        let map = LinkMap::create(layout, id, object, at_start);
+        let map = LinkMap::create(layout, id, object, place.interpreter.is_none());
+        map.record().put(l.ns, usize::from(place.namespace.0));
+        if let (Kind::Interpreter, Some(real)) = (object.kind, place.interpreter) {
+            map.stand_for(layout, real);
+        }
         let needed = object.needed.iter().map(|needed| needed.0 as usize).collect();
         let index = id.0 as usize;
         if states.len() <= index {
@@ -154,6 +173,7 @@ pub fn add_objects(
         }
         states[index] = Some(State {
             map,
+            namespace: place.namespace,
             scopes: Vec::new(),
             closure: Scope::default(),
             sorted: Vec::new(),
@@ -171,7 +191,7 @@ pub fn add_objects(
         map.record().put(l.prev, last.map_or(0, LinkMap::address));
         match last {
             Some(last) => last.record().put(l.next, map.address()),
-            None => global.put(layout.global.ns + layout.namespace.loaded, map.address()),
+            None => global.put(list + layout.namespace.loaded, map.address()),
         }
         last = Some(map);
     }
@@ -182,7 +202,7 @@ pub fn add_objects(
             state.map.record().put(l.loader, loader);
         }
     }
-    let nloaded = layout.global.ns + layout.namespace.nloaded;
+    let nloaded = list + layout.namespace.nloaded;
     global.put(nloaded, global.get::<u32>(nloaded) + ids.len() as u32);
     let adds = layout.global.load_adds;
     global.put(adds, global.get::<u64>(adds) + ids.len() as u64);
@@ -199,30 +219,38 @@ pub struct Published {
     scopes: Box<[usize]>,
 }
 
+/// `struct r_scope_elem` {list, length} of a namespace's main search list, and the list.
+#[derive(Debug, Default)]
+pub struct SearchList {
+    element: [usize; 2],
+    list: Box<[usize]>,
+}
+
 /// Writes an object's closure and scopes where libc's `dlsym` walks them; the closure of the executable is the main list.
 ///
 /// # Safety
 /// The load lock is held, or there is one thread.
 pub unsafe fn scopes(process: &Process, id: ObjectId) {
     // SAFETY: the caller's promise.
-    let (states, global) = unsafe { (process.states.get(), process.global.get()) };
+    let (states, namespace) = unsafe { (process.states.get(), process.namespace_of(id)) };
     let l = &process.layout.link_map;
     let map = |id: ObjectId| states[id.0 as usize].as_ref().expect("objects in scopes are loaded").map;
     // SAFETY: as above.
     let state = unsafe { process.state(id) };
     let closure = match &state.closure {
-        _ if id == process.executable => &global.objects[..],
+        // SAFETY: as above.
+        _ if id == process.executable => unsafe { &process.base.global.get().objects[..] },
         closure if closure.objects.is_empty() => &[id],
         closure => &closure.objects,
     };
     let searchlist: Box<[usize]> = closure.iter().map(|&id| map(id).address()).collect();
-    let element = |name: &ScopeName| {
-        let owner = match *name {
-            ScopeName::Global => process.executable,
-            ScopeName::ClosureOf(root) => root,
-            ScopeName::Itself => id,
-        };
-        map(owner).record().address(l.searchlist)
+    let own_element = |owner: ObjectId| map(owner).record().address(l.searchlist);
+    let element = |name: &ScopeName| match *name {
+        ScopeName::Global if namespace.is_base() => own_element(process.executable),
+        // SAFETY: as above.
+        ScopeName::Global => unsafe { namespace.searchlist.get() }.element.as_ptr().expose_provenance(),
+        ScopeName::ClosureOf(root) => own_element(root),
+        ScopeName::Itself => own_element(id),
     };
     let scopes: Box<[usize]> = state.scopes.iter().map(element).chain([0]).collect();
     let record = state.map.record();
@@ -233,11 +261,23 @@ pub unsafe fn scopes(process: &Process, id: ObjectId) {
     unsafe { process.state_mut(id) }.published = Published { searchlist, scopes };
 }
 
-/// Writes the main search list, which the executable's link map holds.
+/// Writes a namespace's main search list; the base namespace's is in the executable's link map.
 ///
 /// # Safety
 /// The load lock is held, or there is one thread.
-pub unsafe fn global_scope(process: &Process) {
+pub unsafe fn global_scope(process: &Process, namespace: &Namespace) {
+    let main_searchlist = process.namespace_field(namespace.id, process.layout.namespace.main_searchlist);
+    if !namespace.is_base() {
+        // SAFETY: the caller's promise.
+        let (global, searchlist) = unsafe { (namespace.global.get(), namespace.searchlist.get_mut()) };
+        // SAFETY: as above.
+        let address = |&id: &ObjectId| unsafe { process.state(id) }.map.address();
+        let list: Box<[usize]> = global.objects.iter().map(address).collect();
+        searchlist.element = [list.as_ptr().expose_provenance(), list.len()];
+        searchlist.list = list;
+        process.global_record.put(main_searchlist, searchlist.element.as_ptr().expose_provenance());
+        return;
+    }
     // SAFETY: the caller's promise.
     let executable = unsafe {
         scopes(process, process.executable);
@@ -245,9 +285,22 @@ pub unsafe fn global_scope(process: &Process) {
     };
     let layout = process.layout;
     let searchlist = layout.link_map.searchlist;
-    process.global_record.put(layout.global.ns + layout.namespace.main_searchlist, executable.address(searchlist));
+    process.global_record.put(main_searchlist, executable.address(searchlist));
     process.ro.put(layout.global_ro.initial_searchlist, executable.get::<u64>(searchlist));
     process.ro.put(layout.global_ro.initial_searchlist + 8, executable.get::<u32>(searchlist + 8));
+}
+
+/// Notes which object is a namespace's libc.
+///
+/// # Safety
+/// The load lock is held, or there is one thread.
+pub unsafe fn libc(process: &Process, namespace: &Namespace, libc: Option<ObjectId>) {
+    // SAFETY: the caller's promise.
+    let map = unsafe {
+        *namespace.libc.get_mut() = libc;
+        libc.map_or(0, |libc| process.state(libc).map.address())
+    };
+    process.global_record.put(process.namespace_field(namespace.id, process.layout.namespace.libc_map), map);
 }
 
 /// Relocates the addresses of a writable dynamic section in place, as libc, debuggers and programs that walk it expect

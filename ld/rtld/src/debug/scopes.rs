@@ -17,7 +17,7 @@ pub fn initial_scopes(process: &Process) {
     say(C::SCOPES, format_args!("\nInitial object scopes\n"));
     if is_on(C::SCOPES) {
         // SAFETY: one thread.
-        for &id in unsafe { process.members.get() } {
+        for &id in unsafe { process.base.members.get() } {
             show_scope(process, id, 0);
         }
     }
@@ -29,7 +29,8 @@ pub fn show_scope(process: &Process, id: ObjectId, from: usize) {
         return;
     }
     // SAFETY: the load lock is held, or there is one thread.
-    let (objects, state, global) = unsafe { (process.objects.get(), process.state(id), process.global.get()) };
+    let (objects, state, global) =
+        unsafe { (process.objects.get(), process.state(id), process.namespace_of(id).global.get()) };
     say(C::SCOPES, format_args!("object={} [{}]\n", name(process, id), namespace(process, id)));
     // Folio relocates itself, and refers to nobody.
     if objects[id].kind == Kind::Interpreter {

@@ -13,16 +13,22 @@ use super::{Categories as C, Lines, is_on, say};
 pub struct Searches<'p> {
     pub program: &'p [u8],
     pub namespace: usize,
+    /// The namespace of who opens the first of them; `None` if that has no say in where it is looked for.
+    pub from: Option<usize>,
     /// The path list that takes the place of `LD_LIBRARY_PATH` came with `--library-path`.
     pub by_option: bool,
 }
 
 impl Observe for Searches<'_> {
     fn wanted(&mut self, name: &[u8], requester: &Object, reference: Reference) {
-        let how = if reference == Reference::Opened { "dynamically loaded" } else { "needed" };
+        let (how, from) = match (reference, self.from) {
+            (Reference::Opened, Some(from)) => ("dynamically loaded", from),
+            (Reference::Opened, None) => return,
+            _ => ("needed", self.namespace),
+        };
         let (name, namespace) = (Lossy(name), self.namespace);
         let requester = Lossy(requester.display_name(self.program));
-        say(C::FILES, format_args!("\nfile={name} [{namespace}];  {how} by {requester} [{namespace}]\n"));
+        say(C::FILES, format_args!("\nfile={name} [{namespace}];  {how} by {requester} [{from}]\n"));
     }
 
     fn mapped(&mut self, name: &[u8], object: &Object) {

@@ -78,7 +78,7 @@ pub fn statistics(process: &Process) {
     let whole = now().wrapping_sub(BEGIN.load(Ordering::Relaxed));
     let (relocation, loading) = (RELOCATION.load(Ordering::Relaxed), LOADING.load(Ordering::Relaxed));
     // SAFETY: one thread.
-    let (objects, global) = unsafe { (process.objects.get(), process.global.get()) };
+    let (objects, global) = unsafe { (process.objects.get(), process.base.global.get()) };
     let relative: u64 =
         global.objects.iter().filter_map(|&id| objects[id].dynamic.as_ref()).map(|it| it.relacount).sum();
     say(

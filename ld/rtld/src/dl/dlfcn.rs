@@ -19,7 +19,7 @@ use crate::dl::exception::raise;
 use crate::dl::find_object;
 use crate::dl::open::{self, Mode};
 use crate::dl::unload;
-use crate::process::{Process, string};
+use crate::process::{Arguments, Process, string};
 
 /// `_dl_open`: gives the link map of the object that `file` means, loading it and what it needs.
 pub unsafe extern "C" fn open(
@@ -27,9 +27,9 @@ pub unsafe extern "C" fn open(
     mode: c_int,
     caller: usize,
     namespace: c_long,
-    _argc: c_int,
-    _argv: *mut *mut c_char,
-    _envp: *mut *mut c_char,
+    argc: c_int,
+    argv: *mut *mut c_char,
+    envp: *mut *mut c_char,
 ) -> *mut u8 {
     let process = Process::get();
     // SAFETY: libc passes a C string.
@@ -39,7 +39,8 @@ pub unsafe extern "C" fn open(
         let caller = with_exposed_provenance_mut(find_object::map_at(caller));
         // SAFETY: link maps of loaded objects, or null.
         let caller = unsafe { process.object_of(caller) };
-        open::open(process, name, Mode::from_bits_retain(mode as u32), caller, namespace)
+        let arguments = Arguments { argc, argv, envp };
+        open::open(process, name, Mode::from_bits_retain(mode as u32), caller, namespace, arguments)
     };
     match outcome {
         Ok(Some(map)) => map.base(),
@@ -116,7 +117,15 @@ pub unsafe extern "C" fn lookup_symbol_x(
         // SAFETY: scope arrays of link maps, which are not freed.
         let scopes = unsafe { read_scopes(process, scopes) };
         // SAFETY: the load lock is held.
-        let (objects, uniques) = unsafe { (process.objects.get(), process.uniques.get_mut()) };
+        let objects = unsafe { process.objects.get() };
+        let first = scopes.iter().flat_map(|scope| &scope.objects).next().copied();
+        let namespace = match first.or(requester) {
+            // SAFETY: the load lock is held; objects in scopes are loaded.
+            Some(id) => unsafe { process.namespace_of(id) },
+            None => &process.base,
+        };
+        // SAFETY: as above.
+        let uniques = unsafe { namespace.uniques.get_mut() };
         let found = match debug::Lookups::watching(process) {
             None => resolve::lookup(objects, &scopes, &looked_up, skip, uniques, None),
             Some(mut watch) => watch.look_up(objects, &scopes, &looked_up, skip, uniques, requester),

@@ -12,6 +12,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 
+use folio_link::object::Kind;
+
 use crate::process::Process;
 
 /// One object's range, link map, and unwinding table.
@@ -56,10 +58,16 @@ static TABLE: AtomicPtr<Table> = AtomicPtr::new(core::ptr::null_mut());
 /// Makes the table say what is loaded now. The load lock is held.
 pub fn publish(process: &Process) {
     // SAFETY: the load lock is held.
-    let (objects, members) = unsafe { (process.objects.get(), process.members.get()) };
-    let mut ranges: Vec<Range> = Vec::with_capacity(members.len());
-    for &id in members {
+    let objects = unsafe { process.objects.get() };
+    // SAFETY: the load lock is held.
+    let lists = || unsafe { process.namespaces().map(|namespace| namespace.members.get()) };
+    let mut ranges: Vec<Range> = Vec::with_capacity(lists().map(Vec::len).sum());
+    for &id in lists().flatten() {
         let object = &objects[id];
+        // What stands for Folio in other namespaces has no addresses of its own.
+        if object.kind == Kind::Interpreter && id != process.interpreter {
+            continue;
+        }
         let (start, end) = object.span();
         let eh_frame_header = object.placement.eh_frame_header.map_or(0, |at| object.address(at).0);
         // SAFETY: the load lock is held.

@@ -12,7 +12,7 @@ use folio_elf::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_SYMBOLIC};
 use folio_elf::version::Need;
 use folio_link::error::{Error, Problem};
 use folio_link::graph::Loader;
-use folio_link::object::{Object, ObjectId};
+use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::order::{self, Root};
 use folio_link::search::Reference;
 use folio_link::version;
@@ -20,14 +20,15 @@ use folio_link::version;
 use crate::abi::debugger::{self, Change};
 use crate::abi::libc;
 use crate::abi::link_map::LinkMap;
-use crate::abi::publish;
+use crate::abi::publish::{self, Place};
 use crate::debug::{self, Searches, version_wanted};
 use crate::dl::find_object;
 use crate::dl::tls;
 use crate::dl::unload;
 use crate::image::execute;
 use crate::image::initialise::{self, Edges};
-use crate::process::{Process, ScopeName};
+use crate::namespace::{self, Namespace, NamespaceId};
+use crate::process::{Arguments, LibcFunctions, Process, ScopeName, function};
 
 bitflags! {
     /// `mode` of dlopen(3).
@@ -42,10 +43,6 @@ bitflags! {
     }
 }
 
-/// dlmopen(3): the base namespace, and the caller's.
-const LM_ID_BASE: c_long = 0;
-const LM_ID_CALLER: c_long = -2;
-
 /// What loading a name gave.
 struct Loaded {
     root: ObjectId,
@@ -55,46 +52,44 @@ struct Loaded {
     closure: Vec<ObjectId>,
 }
 
-/// Opens `name` for `caller`; `None` if it is not loaded and `mode` says not to load it. The load lock is held.
+/// Opens `name` for `caller` in the namespace that `number` asks for; `None` if it is not loaded and `mode` says not to load
+/// it. Initializers are called with `arguments`. The load lock is held.
 pub fn open(
     process: &Process,
     name: &[u8],
     mode: Mode,
     caller: Option<ObjectId>,
-    namespace: c_long,
+    number: c_long,
+    arguments: Arguments,
 ) -> Result<Option<LinkMap>, Error> {
     if !mode.intersects(Mode::LAZY | Mode::NOW) {
         return Err(Error::new(name, Problem::OpenMode));
     }
-    if namespace != LM_ID_BASE && namespace != LM_ID_CALLER {
-        return Err(Error::new(name, Problem::NoMoreNamespaces));
-    }
-    let loaded = if name.is_empty() {
-        Loaded { root: process.executable, new: Vec::new(), closure: Vec::new() }
-    } else {
-        let loaded = load(process, name, mode, caller);
-        // What ldconfig(8) writes meanwhile counts for the next opening.
-        // SAFETY: the load lock is held.
-        unsafe { process.disk.get_mut() }.forget_cache();
-        match loaded? {
-            Some(loaded) => loaded,
-            None => return Ok(None),
-        }
-    };
-    let sorted = if loaded.closure.is_empty() { Vec::new() } else { link(process, &loaded, mode)? };
+    let namespace = namespace::choose(process, number, caller).map_err(|problem| Error::new(name, problem))?;
+    let loaded = load(process, namespace, name, mode, caller);
+    // What ldconfig(8) writes meanwhile counts for the next opening.
+    // SAFETY: the load lock is held.
+    unsafe { process.disk.get_mut() }.forget_cache();
+    let linked = loaded.and_then(|loaded| {
+        let Some(loaded) = loaded else { return Ok(None) };
+        let sorted = if loaded.closure.is_empty() { Vec::new() } else { link(process, namespace, &loaded, mode)? };
+        Ok(Some((loaded, sorted)))
+    });
+    namespace::settle(process, namespace);
+    let Some((loaded, sorted)) = linked? else { return Ok(None) };
     // SAFETY: the load lock is held.
     let state = unsafe { process.state_mut(loaded.root) };
     state.opens += 1;
     state.stays |= mode.contains(Mode::NODELETE);
     let map = state.map;
     map.record().put(process.layout.link_map.direct_opencount, state.opens);
-    initialise::initialise(process, &sorted, initialise::first(process, &loaded.new));
+    initialise::initialise(process, &sorted, initialise::first(process, &loaded.new), arguments);
     // Only what is initialised is offered to others (glibc elf/dl-open.c, dl_open_worker). An object that has been opened
     // before and is global already keeps its dependencies as they are.
     // SAFETY: the load lock is held.
     let is_global = unsafe { process.state(loaded.root) }.global;
     if mode.contains(Mode::GLOBAL) && !(is_global && loaded.closure.is_empty()) {
-        add_to_global_scope(process, loaded.root);
+        add_to_global_scope(process, namespace, loaded.root);
     }
     debug::opened(process, loaded.root, loaded.closure.is_empty());
     Ok(Some(map))
@@ -128,20 +123,38 @@ pub fn note_binding(process: &Process, requester: ObjectId, provider: ObjectId) 
 }
 
 /// Loads `name` and all it needs.
-fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) -> Result<Option<Loaded>, Error> {
+fn load(
+    process: &Process,
+    namespace: &Namespace,
+    name: &[u8],
+    mode: Mode,
+    caller: Option<ObjectId>,
+) -> Result<Option<Loaded>, Error> {
+    if name.is_empty() && namespace.is_base() {
+        return Ok(Some(Loaded { root: process.executable, new: Vec::new(), closure: Vec::new() }));
+    }
+    // In another namespace the caller matters only where its search path does (glibc elf/dl-open.c, dl_open_worker_begin).
+    let from = caller.map_or(NamespaceId::BASE, |caller| {
+        // SAFETY: the load lock is held.
+        unsafe { process.namespace_of(caller) }.id
+    });
+    let is_asked = from == namespace.id || !name.contains(&b'/') || name.contains(&b'$');
+    let from = is_asked.then_some(usize::from(from.0));
+    let interpreter = namespace::interpreter(process, namespace);
     // SAFETY: the load lock is held; nothing foreign is called during loading.
     let (objects, members, search, disk) = unsafe {
-        (process.objects.get_mut(), process.members.get_mut(), process.search.get_mut(), process.disk.get_mut())
+        (process.objects.get_mut(), namespace.members.get_mut(), process.search.get_mut(), process.disk.get_mut())
     };
+    let number = usize::from(namespace.id.0);
     let first_new = members.len();
     let mut loader = Loader {
         objects,
         members,
         search,
         source: disk,
-        observe: &mut Searches { program: process.program, namespace: 0, by_option: false },
+        observe: &mut Searches { program: process.program, namespace: number, from, by_option: false },
         executable: process.executable,
-        interpreter: Some(process.interpreter),
+        interpreter: Some(interpreter),
         program: process.program,
     };
     let requester = Some(caller.unwrap_or(process.executable));
@@ -170,7 +183,7 @@ fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) ->
     if errors.is_empty() {
         for &id in &new {
             let mut watch =
-                |need: &Need, provider: &Object| version_wanted(need, provider, &objects[id], process.program, 0);
+                |need: &Need, provider: &Object| version_wanted(need, provider, &objects[id], process.program, number);
             version::check_watched(objects, members, id, process.program, &mut watch, &mut |error| {
                 if !error.problem.is_warning() {
                     errors.push(error);
@@ -179,7 +192,7 @@ fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) ->
         }
     }
     if !errors.is_empty() {
-        unload::discard(process, &new);
+        unload::discard(process, namespace, &new);
         return Err(errors.swap_remove(0));
     }
     Ok(Some(Loaded { root, new, closure }))
@@ -187,21 +200,25 @@ fn load(process: &Process, name: &[u8], mode: Mode, caller: Option<ObjectId>) ->
 
 /// Publishes, relocates and protects what was loaded, and gives the order of its initializers; on failure it is as if it
 /// had not been loaded.
-fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Error> {
+fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Error> {
     let Loaded { root, new, closure } = loaded;
-    publish(process, loaded, mode);
+    publish(process, namespace, loaded, mode);
     if !new.is_empty() {
         // The new objects are on the list, so that a debugger can stop in all of their code, resolvers of IFUNCs too.
-        debugger::announce(Change::Add);
+        debugger::announce(process, namespace, Change::Add);
     }
     debug::show_scope(process, *root, 0);
     let mut errors = Vec::new();
+    let libc = new_libc(process, namespace, new).unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
     for &id in new {
         if let Err(error) = execute::add_tls_module(process, id) {
             errors.push(error);
         }
     }
-    let sorted = sort(process, loaded);
+    let sorted = sort(process, namespace, loaded);
     if errors.is_empty() {
         let now = mode.contains(Mode::NOW) || process.bind_now;
         execute::relocate(process, &sorted, now, true, &mut |error| {
@@ -212,9 +229,9 @@ fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Er
         });
     }
     if let Some(error) = errors.into_iter().next() {
-        debugger::announce(Change::Delete);
-        unload::remove(process, new);
-        debugger::announce(Change::Consistent);
+        debugger::announce(process, namespace, Change::Delete);
+        unload::remove(process, namespace, new);
+        debugger::announce(process, namespace, Change::Consistent);
         return Err(error);
     }
     append_scopes(process, *root, closure);
@@ -226,18 +243,36 @@ fn link(process: &Process, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Er
     if new.iter().any(|&id| objects[id].placement.tls.is_some()) {
         tls::publish_generation(process);
     }
+    if let Some(early_init) = libc.and_then(|libc| libc.early_init) {
+        // SAFETY: libc's __libc_early_init, once, after its relocation; this libc is not the process' first.
+        unsafe { function::<unsafe extern "C" fn(bool)>(early_init)(false) };
+    }
     if !new.is_empty() {
-        debugger::announce(Change::Consistent);
+        debugger::announce(process, namespace, Change::Consistent);
     }
     Ok(sorted)
 }
 
+/// The functions of the libc that came with `new`, if it is its namespace's first.
+fn new_libc(process: &Process, namespace: &Namespace, new: &[ObjectId]) -> Result<Option<LibcFunctions>, Error> {
+    // SAFETY: the load lock is held.
+    let (objects, known) = unsafe { (process.objects.get(), *namespace.libc.get()) };
+    let Some(libc) = libc::find(objects, new).filter(|_| known.is_none()) else { return Ok(None) };
+    // Both work with the one `_rtld_global`.
+    if !libc::layout(&objects[libc]).is_ok_and(|layout| core::ptr::eq(layout, process.layout)) {
+        return Err(Error::new(&objects[libc].path, Problem::OtherLibc));
+    }
+    // SAFETY: the load lock is held.
+    unsafe { publish::libc(process, namespace, Some(libc)) };
+    Ok(Some(libc::functions(objects, libc, process.layout)))
+}
+
 /// Sorts what the root needs, and lets the root forget bindings that its closure holds now (*glibc elf/dl-deps.c*).
-fn sort(process: &Process, loaded: &Loaded) -> Vec<usize> {
+fn sort(process: &Process, namespace: &Namespace, loaded: &Loaded) -> Vec<usize> {
     let Loaded { root, new, closure } = loaded;
     // SAFETY: the load lock is held.
-    let (objects, members, states) = unsafe { (process.objects.get(), process.members.get(), process.states.get()) };
-    let kind = match libc::find(objects, members) {
+    let (libc, states) = unsafe { (*namespace.libc.get(), process.states.get()) };
+    let kind = match libc {
         Some(libc) if libc == *root => Root::Sorted,
         _ if new.contains(root) => Root::New,
         _ => Root::Known,
@@ -252,19 +287,30 @@ fn sort(process: &Process, loaded: &Loaded) -> Vec<usize> {
 }
 
 /// Puts new objects on the list, with their scopes, before any of their code or data is used.
-fn publish(process: &Process, loaded: &Loaded, mode: Mode) {
+fn publish(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) {
     let Loaded { root, new, closure } = loaded;
     let _list = process.lock_list();
     // SAFETY: the load lock is held.
     let (objects, states, members) =
-        unsafe { (process.objects.get(), process.states.get_mut(), process.members.get()) };
+        unsafe { (process.objects.get(), process.states.get_mut(), namespace.members.get()) };
     let last = members
         .iter()
         .rev()
         .find(|id| !new.contains(id))
         .and_then(|id| states[id.0 as usize].as_ref())
         .map(|state| state.map);
-    publish::add_objects(process.layout, process.global_record, objects, states, last, new, false);
+    let interpreter = states[process.interpreter.0 as usize].as_ref().map(|state| state.map);
+    let place = Place { namespace: namespace.id, last, interpreter };
+    publish::add_objects(process.layout, process.global_record, objects, states, place, new);
+    // What a namespace begins with is its main search list.
+    let is_first = new.len() == members.len();
+    if is_first {
+        // SAFETY: the load lock is held.
+        unsafe {
+            namespace.global.get_mut().objects = closure.clone();
+            publish::global_scope(process, namespace);
+        }
+    }
     if let Some(Some(state)) = states.get_mut(root.0 as usize) {
         state.closure.objects = closure.clone();
         // Before relocation: what such an object is bound to stays as well.
@@ -277,7 +323,13 @@ fn publish(process: &Process, loaded: &Loaded, mode: Mode) {
         let ordinary = [ScopeName::Global, ScopeName::ClosureOf(*root)];
         let deep = [ScopeName::ClosureOf(*root), ScopeName::Global];
         state.scopes = symbolic.then_some(ScopeName::Itself).into_iter().collect();
-        state.scopes.extend(if mode.contains(Mode::DEEPBIND) { deep } else { ordinary });
+        state.scopes.extend(match mode.contains(Mode::DEEPBIND) {
+            _ if is_first => &ordinary[..1],
+            true => &deep,
+            false => &ordinary,
+        });
+        // Folio has relocated itself.
+        state.relocated = objects[id].kind == Kind::Interpreter;
         state.stays |= objects[id].flags_1() & DF_1_NODELETE != 0;
     }
     for &id in new.iter().chain([root]) {
@@ -305,19 +357,21 @@ fn append_scopes(process: &Process, root: ObjectId, closure: &[ObjectId]) {
 }
 
 /// Appends the objects of a closure to the main search list (`RTLD_GLOBAL`).
-fn add_to_global_scope(process: &Process, root: ObjectId) {
+fn add_to_global_scope(process: &Process, namespace: &Namespace, root: ObjectId) {
     // SAFETY: the load lock is held.
-    let (closure, global) = unsafe { (process.state(root).closure.objects.clone(), process.global.get_mut()) };
+    let (closure, global) = unsafe { (process.state(root).closure.objects.clone(), namespace.global.get_mut()) };
     for id in closure {
         // SAFETY: the load lock is held.
         let state = unsafe { process.state_mut(id) };
         if !state.global {
             state.global = true;
             state.map.set_flag(process.layout, process.layout.link_map.bits.global, true);
-            global.objects.push(id);
+            if !global.objects.contains(&id) {
+                global.objects.push(id);
+            }
             debug::joins_global_scope(process, id);
         }
     }
     // SAFETY: the load lock is held.
-    unsafe { publish::global_scope(process) };
+    unsafe { publish::global_scope(process, namespace) };
 }

@@ -40,7 +40,7 @@ pub fn find(process: &Process) {
 fn definition(process: &Process, name: &[u8]) -> Option<Addr> {
     // SAFETY: the load lock is held.
     let (objects, global, uniques) =
-        unsafe { (process.objects.get(), process.global.get(), process.uniques.get_mut()) };
+        unsafe { (process.objects.get(), process.base.global.get(), process.base.uniques.get_mut()) };
     let reference = Reference::new(name, None, Class::Call);
     let definition = resolve::lookup(objects, [global], &reference, None, uniques, None)?;
     let address = relocate::address_of(objects, &definition);

@@ -71,7 +71,8 @@ unsafe extern "C" fn _dl_rtld_di_serinfo(map: *mut u8, result: *mut u8, counting
 fn search_path(process: &Process, object: ObjectId) -> Vec<Vec<u8>> {
     // SAFETY: the load lock is held; nothing foreign is called.
     let (objects, members, search, disk) = unsafe {
-        (process.objects.get_mut(), process.members.get_mut(), process.search.get_mut(), process.disk.get_mut())
+        let namespace = process.namespace_of(object);
+        (process.objects.get_mut(), namespace.members.get_mut(), process.search.get_mut(), process.disk.get_mut())
     };
     let mut loader = Loader {
         objects,

@@ -16,7 +16,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use folio_glibc::layout::Version;
 use folio_link::error::{Error, Problem};
-use folio_link::object::ObjectId;
+use folio_link::object::{Kind, ObjectId};
 use folio_link::order;
 
 use crate::abi::debugger::{self, Change};
@@ -27,6 +27,7 @@ use crate::dl::find_object;
 use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
 use crate::image::initialise::{self, Edges};
 use crate::image::map;
+use crate::namespace::{self, Namespace};
 use crate::process::{Process, ScopeName, State};
 
 /// The first release that finalises the object that is closed before all others (glibc bug 30981).
@@ -43,9 +44,9 @@ const AGAIN: u8 = 2;
 pub fn close(process: &Process, map: *mut u8) -> Result<(), Error> {
     // The handle may be of an object that is gone: only compare it.
     // SAFETY: the load lock is held.
-    let (members, states) = unsafe { (process.members.get(), process.states.get_mut()) };
-    let is_meant = |id: &&ObjectId| states[id.0 as usize].as_ref().is_some_and(|state| state.map.base() == map);
-    let Some(&id) = members.iter().find(is_meant) else {
+    let states = unsafe { process.states.get_mut() };
+    let is_meant = |state: &Option<State>| state.as_ref().is_some_and(|state| state.map.base() == map);
+    let Some(id) = states.iter().position(is_meant).map(|index| ObjectId(index as u32)) else {
         return Err(Error::new(b"", Problem::NotOpen));
     };
     if is_pinned(process, id) {
@@ -69,12 +70,14 @@ pub fn close(process: &Process, map: *mut u8) -> Result<(), Error> {
         UNLOADING.store(AGAIN, Ordering::Relaxed);
         return Ok(());
     }
-    let mut closed = Some(id);
-    loop {
-        UNLOADING.store(UNDER_WAY, Ordering::Relaxed);
-        collect(process, closed.take());
-        if UNLOADING.load(Ordering::Relaxed) != AGAIN {
-            break;
+    UNLOADING.store(UNDER_WAY, Ordering::Relaxed);
+    // SAFETY: the load lock is held.
+    collect(process, unsafe { process.namespace_of(id) }, Some(id));
+    while UNLOADING.swap(UNDER_WAY, Ordering::Relaxed) == AGAIN {
+        // SAFETY: the load lock is held.
+        let namespaces: Vec<&Namespace> = unsafe { process.namespaces() }.collect();
+        for namespace in namespaces {
+            collect(process, namespace, None);
         }
     }
     UNLOADING.store(IDLE, Ordering::Relaxed);
@@ -84,28 +87,28 @@ pub fn close(process: &Process, map: *mut u8) -> Result<(), Error> {
 /// Whether an object stays whatever is closed.
 fn is_pinned(process: &Process, id: ObjectId) -> bool {
     // SAFETY: the load lock is held.
-    unsafe { process.state(id).stays || process.uniques.get().pinned().any(|pinned| pinned == id) }
+    unsafe { process.state(id).stays || process.namespace_of(id).uniques.get().pinned().any(|pinned| pinned == id) }
 }
 
-/// Unloads all that is not in use.
-fn collect(process: &Process, closed: Option<ObjectId>) {
+/// Unloads all in a namespace that is not in use.
+fn collect(process: &Process, namespace: &Namespace, closed: Option<ObjectId>) {
     let used = in_use(process);
-    let mut unused = finalization_order(process, closed);
+    let mut unused = finalization_order(process, namespace, closed);
     unused.retain(|id| !used[id.0 as usize]);
     let gone = finalise(process, &unused);
     if gone.is_empty() {
         return;
     }
-    debugger::announce(Change::Delete);
-    remove(process, &gone);
-    debugger::announce(Change::Consistent);
+    debugger::announce(process, namespace, Change::Delete);
+    remove(process, namespace, &gone);
+    debugger::announce(process, namespace, Change::Consistent);
+    namespace::settle(process, namespace);
 }
 
 /// By object number: whether it stays.
 fn in_use(process: &Process) -> Vec<bool> {
     // SAFETY: the load lock is held.
-    let (objects, members, states, uniques) =
-        unsafe { (process.objects.get(), process.members.get(), process.states.get(), process.uniques.get()) };
+    let (objects, states) = unsafe { (process.objects.get(), process.states.get()) };
     let layout = process.layout;
     let stays_by_itself = |state: &State| {
         let destructors: usize = state.map.record().get(layout.link_map.tls_dtor_count);
@@ -115,8 +118,14 @@ fn in_use(process: &Process) -> Vec<bool> {
         states[id.0 as usize].as_ref().is_some_and(|state| !objects[**id].is_removed && stays_by_itself(state))
     };
     let mut used = vec![false; states.len()];
-    let mut waiting: Vec<usize> = members.iter().filter(is_root).map(|id| id.0 as usize).collect();
-    waiting.extend(uniques.pinned().map(|id| id.0 as usize));
+    let mut waiting: Vec<usize> = Vec::new();
+    // SAFETY: the load lock is held.
+    for namespace in unsafe { process.namespaces() } {
+        // SAFETY: the load lock is held.
+        let (members, uniques) = unsafe { (namespace.members.get(), namespace.uniques.get()) };
+        waiting.extend(members.iter().filter(is_root).map(|id| id.0 as usize));
+        waiting.extend(uniques.pinned().map(|id| id.0 as usize));
+    }
     while let Some(index) = waiting.pop() {
         if core::mem::replace(&mut used[index], true) {
             continue;
@@ -128,10 +137,10 @@ fn in_use(process: &Process) -> Vec<bool> {
     used
 }
 
-/// All objects, in the order in which their finalizers would run.
-fn finalization_order(process: &Process, closed: Option<ObjectId>) -> Vec<ObjectId> {
+/// All objects of a namespace, in the order in which their finalizers would run.
+fn finalization_order(process: &Process, namespace: &Namespace, closed: Option<ObjectId>) -> Vec<ObjectId> {
     // SAFETY: the load lock is held.
-    let (members, states) = unsafe { (process.members.get(), process.states.get()) };
+    let (members, states) = unsafe { (namespace.members.get(), process.states.get()) };
     let mut list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
     let first = closed.filter(|_| process.layout.version >= CLOSED_FIRST).map(|id| id.0 as usize);
     let is_first = |&index: &usize| Some(index) == first;
@@ -170,15 +179,16 @@ fn finalise(process: &Process, unused: &[ObjectId]) -> Vec<ObjectId> {
     gone
 }
 
-/// Takes objects off every list, unmaps and frees them. Nothing of theirs is in use, and what stays does not need them.
-pub fn remove(process: &Process, gone: &[ObjectId]) {
-    forget(process, gone);
+/// Takes objects of a namespace off every list, unmaps and frees them. Nothing of theirs is in use, and what stays does not
+/// need them.
+pub fn remove(process: &Process, namespace: &Namespace, gone: &[ObjectId]) {
+    forget(process, namespace, gone);
     let tls = process.lock_tls();
     let has_tls = {
         let _list = process.lock_list();
-        unlink(process, gone);
+        unlink(process, namespace, gone);
         // SAFETY: the load lock is held.
-        unsafe { process.members.get_mut() }.retain(|id| !gone.contains(id));
+        unsafe { namespace.members.get_mut() }.retain(|id| !gone.contains(id));
         find_object::publish(process);
         let has_tls = release_tls(process, gone);
         for &id in gone {
@@ -192,7 +202,7 @@ pub fn remove(process: &Process, gone: &[ObjectId]) {
         }
         has_tls
     };
-    discard(process, gone);
+    discard(process, namespace, gone);
     if has_tls {
         tls::publish_generation(process);
     }
@@ -200,23 +210,26 @@ pub fn remove(process: &Process, gone: &[ObjectId]) {
 }
 
 /// Takes the objects out of the scopes and tables of those that stay.
-fn forget(process: &Process, gone: &[ObjectId]) {
+fn forget(process: &Process, namespace: &Namespace, gone: &[ObjectId]) {
     // SAFETY: the load lock is held.
     unsafe {
-        process.uniques.get_mut().forget(gone);
+        if namespace.libc.get().is_some_and(|libc| gone.contains(&libc)) {
+            publish::libc(process, namespace, None);
+        }
+        namespace.uniques.get_mut().forget(gone);
         let stubs = process.missing.get_mut().iter_mut();
         stubs.filter(|stub| stub.is_some_and(|(requester, _)| gone.contains(&requester))).for_each(|stub| *stub = None);
     }
     // SAFETY: the load lock is held.
-    let global = unsafe { process.global.get_mut() };
+    let global = unsafe { namespace.global.get_mut() };
     let before = global.objects.len();
     global.objects.retain(|id| !gone.contains(id));
     if global.objects.len() != before {
         // SAFETY: the load lock is held.
-        unsafe { publish::global_scope(process) };
+        unsafe { publish::global_scope(process, namespace) };
     }
     // SAFETY: the load lock is held.
-    let members = unsafe { process.members.get() };
+    let members = unsafe { namespace.members.get() };
     for &id in members.iter().filter(|id| !gone.contains(id)) {
         // SAFETY: the load lock is held.
         let (object, state) = unsafe { (&mut process.objects.get_mut()[id], process.state_mut(id)) };
@@ -256,7 +269,7 @@ fn closure(process: &Process, id: ObjectId) -> Vec<ObjectId> {
 }
 
 /// Takes link maps off the list.
-fn unlink(process: &Process, gone: &[ObjectId]) {
+fn unlink(process: &Process, namespace: &Namespace, gone: &[ObjectId]) {
     let (layout, global) = (process.layout, process.global_record);
     let l = &layout.link_map;
     for &id in gone {
@@ -268,11 +281,12 @@ fn unlink(process: &Process, gone: &[ObjectId]) {
         if let Some(next) = neighbour(next) {
             next.record().put(l.prev, previous);
         }
-        if let Some(previous) = neighbour(previous) {
-            previous.record().put(l.next, next);
+        match neighbour(previous) {
+            Some(previous) => previous.record().put(l.next, next),
+            None => global.put(process.namespace_field(namespace.id, layout.namespace.loaded), next),
         }
     }
-    let nloaded = layout.global.ns + layout.namespace.nloaded;
+    let nloaded = process.namespace_field(namespace.id, layout.namespace.nloaded);
     global.put(nloaded, global.get::<u32>(nloaded) - gone.len() as u32);
 }
 
@@ -297,13 +311,13 @@ fn release_tls(process: &Process, gone: &[ObjectId]) -> bool {
     has_tls
 }
 
-/// Unmaps objects that are on no list.
-pub fn discard(process: &Process, gone: &[ObjectId]) {
+/// Unmaps objects of a namespace that are on no list. What stands for Folio has no mappings of its own.
+pub fn discard(process: &Process, namespace: &Namespace, gone: &[ObjectId]) {
     // SAFETY: the load lock is held.
-    let (objects, members) = unsafe { (process.objects.get_mut(), process.members.get_mut()) };
+    let (objects, members) = unsafe { (process.objects.get_mut(), namespace.members.get_mut()) };
     members.retain(|id| !gone.contains(id));
     for &id in gone {
-        if let Some(object) = objects.remove(id) {
+        if let Some(object) = objects.remove(id).filter(|object| object.kind != Kind::Interpreter) {
             let (start, span, image) = (object.placement.start(), object.placement.span(), object.image);
             drop(object);
             // SAFETY: the object is on no list any more, nothing is bound to it, and what was decoded from it is dropped.

@@ -140,9 +140,10 @@ extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     let process = Process::get();
     let lock = process.lock();
     // SAFETY: the load lock is held.
-    let (objects, missing, uniques) =
-        unsafe { (process.objects.get(), process.missing.get(), process.uniques.get_mut()) };
+    let (objects, missing) = unsafe { (process.objects.get(), process.missing.get()) };
     let (requester, symbol_index) = missing[index].expect("the object that calls the stub is loaded");
+    // SAFETY: the load lock is held.
+    let uniques = unsafe { process.namespace_of(requester).uniques.get_mut() };
     let object = &objects[requester];
     let symbols = object.symbols.as_ref().expect("a symbol was missing in it");
     let symbol = symbols.get(symbol_index).expect("the relocation was checked");

@@ -44,7 +44,10 @@ pub fn relocate(process: &Process, sorted: &[usize], now: bool, running: bool, r
 /// An index of the main search list, if the objects to relocate have many references to look up in it.
 fn index_for(process: &Process, sorted: &[usize]) -> Option<ScopeIndex> {
     // SAFETY: the load lock is held, or there is one thread.
-    let (objects, global) = unsafe { (process.objects.get(), process.global.get()) };
+    let objects = unsafe { process.objects.get() };
+    let &first = sorted.first()?;
+    // SAFETY: as above; they are all of one namespace.
+    let global = unsafe { process.namespace_of(ObjectId(first as u32)).global.get() };
     let references = sorted
         .iter()
         .map(|&place| ObjectId(place as u32))
@@ -84,7 +87,7 @@ fn relocate_one(
     let mut binding = Binding { process, now: now || dynamic.binds_now(), running };
     debug::relocating(object.display_name(process.program), !binding.now);
     // SAFETY: as above; only relocation looks at unique names now.
-    let uniques = unsafe { process.uniques.get_mut() };
+    let uniques = unsafe { process.namespace_of(id).uniques.get_mut() };
     // SAFETY: the load lock is held, and relocation changes no scope.
     unsafe {
         scope::with_scopes(process, id, |scopes| {

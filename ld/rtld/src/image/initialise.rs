@@ -17,7 +17,8 @@ use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::order;
 
 use crate::debug::{self, Categories};
-use crate::process::{Process, State, function};
+use crate::namespace::Namespace;
+use crate::process::{Arguments, Process, State, function};
 
 type Initializer = unsafe extern "C" fn(i32, *mut *mut c_char, *mut *mut c_char);
 type Finalizer = unsafe extern "C" fn();
@@ -48,8 +49,7 @@ fn array(object: &Object, extent: Extent) -> Vec<Addr> {
         .collect()
 }
 
-fn call_initializers(process: &Process, functions: &[Addr]) {
-    let arguments = process.arguments;
+fn call_initializers(arguments: Arguments, functions: &[Addr]) {
     for &address in functions {
         // SAFETY: an initializer of an object that is relocated, and whose dependencies are initialised.
         unsafe { function::<Initializer>(address)(arguments.argc, arguments.argv, arguments.envp) };
@@ -62,15 +62,15 @@ pub fn start(process: &Process) {
     // SAFETY: one thread; the vectors are complete before anything is called.
     let (object, sorted, init_first) = unsafe {
         let object = &process.objects.get()[process.executable];
-        (object, process.state(process.executable).sorted.clone(), first(process, process.members.get()))
+        (object, process.state(process.executable).sorted.clone(), first(process, process.base.members.get()))
     };
     let preinit = object.dynamic.as_ref().map(|dynamic| array(object, dynamic.preinit_array)).unwrap_or_default();
-    initialise(process, &[], init_first);
+    initialise(process, &[], init_first, process.arguments);
     if !preinit.is_empty() {
         debug::say(Categories::CALLS, format_args!("\ncalling preinit: {}\n\n", Lossy(process.program)));
     }
-    call_initializers(process, &preinit);
-    initialise(process, &sorted, None);
+    call_initializers(process.arguments, &preinit);
+    initialise(process, &sorted, None, process.arguments);
 }
 
 /// Of the objects that were just loaded the one that is initialised first: the last one with `DF_1_INITFIRST`.
@@ -83,7 +83,7 @@ pub fn first(process: &Process, loaded: &[ObjectId]) -> Option<ObjectId> {
 }
 
 /// Runs the initializers of a sorted list of objects that have not been run, dependencies first.
-pub fn initialise(process: &Process, sorted: &[usize], init_first: Option<ObjectId>) {
+pub fn initialise(process: &Process, sorted: &[usize], init_first: Option<ObjectId>, arguments: Arguments) {
     for index in order::initialization(sorted, init_first.map(|id| id.0 as usize)) {
         let id = ObjectId(index as u32);
         let functions = {
@@ -105,7 +105,7 @@ pub fn initialise(process: &Process, sorted: &[usize], init_first: Option<Object
             functions.extend(array(object, dynamic.init_array));
             functions
         };
-        call_initializers(process, &functions);
+        call_initializers(arguments, &functions);
     }
 }
 
@@ -141,16 +141,29 @@ fn finalizers(process: &Process, id: ObjectId) -> Vec<Addr> {
 }
 
 /// The exit routine that the program's start-up code registers with `atexit`: finalises all objects that are loaded, also
-/// those that were opened and not closed. Other threads may go on opening and closing meanwhile, and so may finalizers.
+/// those that were opened and not closed, one namespace after the other. Other threads may go on opening and closing
+/// meanwhile, and so may finalizers.
 ///
 /// The name is what debuggers show and people know (*glibc elf/dl-fini.c, _dl_fini*).
 #[unsafe(no_mangle)]
 pub extern "C" fn _dl_fini() {
     let process = Process::get();
+    let namespaces: Vec<&Namespace> = {
+        let _lock = process.lock();
+        // SAFETY: the load lock is held.
+        unsafe { process.namespaces() }.collect()
+    };
+    for namespace in namespaces.into_iter().rev() {
+        finalise_namespace(process, namespace);
+    }
+    debug::final_statistics();
+}
+
+fn finalise_namespace(process: &Process, namespace: &Namespace) {
     let sorted = {
         let _lock = process.lock();
         // SAFETY: the load lock is held.
-        let (members, states) = unsafe { (process.members.get(), process.states.get_mut()) };
+        let (members, states) = unsafe { (namespace.members.get(), process.states.get_mut()) };
         let list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
         // Each one is held open until its turn is over.
         for &index in &list {
@@ -167,5 +180,4 @@ pub extern "C" fn _dl_fini() {
         // SAFETY: the load lock is held, and the object is loaded as long as it is held open.
         unsafe { process.state_mut(id) }.opens -= 1;
     }
-    debug::final_statistics();
 }

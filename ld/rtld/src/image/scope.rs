@@ -18,7 +18,7 @@ use crate::process::{Process, ScopeName};
 pub unsafe fn with_scopes<R>(process: &Process, id: ObjectId, search: impl FnOnce(&[&Scope]) -> R) -> R {
     let itself = Scope { objects: alloc::vec![id] };
     // SAFETY: the caller's promise.
-    let (state, global) = unsafe { (process.state(id), process.global.get()) };
+    let (state, global) = unsafe { (process.state(id), process.namespace_of(id).global.get()) };
     let scopes: Vec<&Scope> = state
         .scopes
         .iter()

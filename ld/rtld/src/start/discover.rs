@@ -66,7 +66,12 @@ pub fn discover(
         members: &mut members,
         search: &mut search,
         source: &mut disk,
-        observe: &mut Searches { program: cast.program, namespace: 0, by_option: options.library_path.is_some() },
+        observe: &mut Searches {
+            program: cast.program,
+            namespace: 0,
+            from: None,
+            by_option: options.library_path.is_some(),
+        },
         executable: cast.executable,
         interpreter: Some(cast.interpreter),
         program: cast.program,

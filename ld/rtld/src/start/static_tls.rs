@@ -18,7 +18,7 @@ pub fn lay_out(process: &Process, stack: &Stack) -> Result<Option<(u64, u32)>, p
     let layout = process.layout;
     // SAFETY: one thread.
     let (objects, members, tunables) =
-        unsafe { (process.objects.get(), process.members.get(), process.tunables.get()) };
+        unsafe { (process.objects.get(), process.base.members.get(), process.tunables.get()) };
     let mut plan = StaticLayout::default();
     for &id in members {
         let Some(segment) = objects[id].placement.tls else { continue };
