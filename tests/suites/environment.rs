@@ -64,7 +64,9 @@ fn made() -> Result<&'static Path> {
 }
 
 /// Name, program, environment.
-const CASES: [(&str, &str, &[(&str, &str)]); 27] = [
+type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const CASES: [Case; 27] = [
     ("failing_files", "failing", &[("LD_DEBUG", "files"), ("LD_BIND_NOW", "1")]),
     ("failing_bindings", "failing", &[("LD_DEBUG", "bindings"), ("LD_BIND_NOW", "1")]),
     ("failing_versions", "failing", &[("LD_DEBUG", "versions")]),
