@@ -23,6 +23,8 @@ pub struct Version<'m> {
 #[derive(Debug, Default)]
 pub struct Versions<'m> {
     by_index: Vec<Option<Version<'m>>>,
+    /// Hash and name of each version that is defined, the file's own among them; `None` if it defines none at all.
+    defined: Option<Vec<(u32, &'m [u8])>>,
 }
 
 /// Indices have 15 bits (`Elf64_Versym` without its hidden bit).
@@ -32,11 +34,14 @@ impl<'m> Versions<'m> {
     pub fn decode(image: &Image<'m>, dynamic: &Dynamic<'m>) -> Versions<'m> {
         let mut versions = Versions::default();
         if let Some(at) = dynamic.verdef {
+            let mut defined = Vec::new();
             for definition in version::definitions(image, dynamic.strings, at) {
+                defined.push((definition.hash, definition.name));
                 if definition.flags & VER_FLG_BASE == 0 {
                     versions.insert(definition.index, definition.name, definition.hash);
                 }
             }
+            versions.defined = Some(defined);
         }
         if let Some(at) = dynamic.verneed {
             for need in version::needs(image, dynamic.strings, at) {
@@ -110,7 +115,6 @@ pub fn check_watched(
 
 /// Whether an object defines the version that is needed; `None` if it defines no versions at all.
 pub fn defines(provider: &Object, need: &version::Need) -> Option<bool> {
-    let dynamic = provider.dynamic.as_ref()?;
-    let mut definitions = version::definitions(&provider.image, dynamic.strings, dynamic.verdef?);
-    Some(definitions.any(|definition| definition.hash == need.hash && definition.name == need.name))
+    let mut defined = provider.versions.defined.as_ref()?.iter();
+    Some(defined.any(|&(hash, name)| hash == need.hash && name == need.name))
 }
