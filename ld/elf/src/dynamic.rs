@@ -15,6 +15,20 @@ const DT_RELRSZ: u64 = 35;
 const DT_RELR: u64 = 36;
 const DT_RELRENT: u64 = 37;
 
+/// `DT_AUXILIARY`, `DT_FILTER` (Solaris *Linker and Libraries Guide*, shared objects as filters); goblin does not name them.
+const DT_AUXILIARY: u64 = 0x7fff_fffd;
+const DT_FILTER: u64 = 0x7fff_ffff;
+
+/// In which way an object depends on another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependency {
+    Needed,
+    /// Its symbols come before the object's own, if it can be loaded.
+    Auxiliary,
+    /// Its symbols come before the object's own.
+    Filter,
+}
+
 /// A run of bytes that two dynamic entries describe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
@@ -162,6 +176,20 @@ impl<'m> Dynamic<'m> {
     pub fn needed(&self) -> impl Iterator<Item = Option<&'m [u8]>> + use<'m> {
         let strings = self.strings;
         self.entries.iter().filter(|entry| entry.d_tag == tag::DT_NEEDED).map(move |entry| strings.get(entry.d_val))
+    }
+
+    /// Names of `DT_NEEDED`, `DT_AUXILIARY` and `DT_FILTER`, in order; `None` for one that lies outside the string table.
+    pub fn dependencies(&self) -> impl Iterator<Item = (Dependency, Option<&'m [u8]>)> + use<'m> {
+        let strings = self.strings;
+        self.entries.iter().filter_map(move |entry| {
+            let kind = match entry.d_tag {
+                tag::DT_NEEDED => Dependency::Needed,
+                DT_AUXILIARY => Dependency::Auxiliary,
+                DT_FILTER => Dependency::Filter,
+                _ => return None,
+            };
+            Some((kind, strings.get(entry.d_val)))
+        })
     }
 
     /// The arrays of initializers and finalizers.

@@ -1,4 +1,4 @@
-//! Notes (gABI, *Note Section*): the build id.
+//! Notes (gABI, *Note Section*): the build id, and the processor that a program needs.
 
 /// `NT_GNU_BUILD_ID`.
 const NT_GNU_BUILD_ID: u32 = 3;
@@ -18,6 +18,61 @@ pub fn build_id(notes: &[u8]) -> Option<&[u8]> {
         rest = after_name.get(descsz.checked_next_multiple_of(4)?..)?;
     }
     None
+}
+
+/// `NT_GNU_PROPERTY_TYPE_0` and `GNU_PROPERTY_X86_ISA_1_NEEDED` (psABI, *Program Property*).
+const NT_GNU_PROPERTY_TYPE_0: u32 = 5;
+const ISA_1_NEEDED: u32 = 0xc000_8002;
+
+/// The levels that the notes in a `PT_NOTE` segment of alignment 8 need, as `GNU_PROPERTY_X86_ISA_1_*` bits; `None` if the
+/// segment has no property note. More than one such note, which old link editors made, says nothing, nor does one with
+/// properties out of order (*glibc sysdeps/x86/dl-prop.h, _dl_process_property_note*).
+pub fn isa_needed(notes: &[u8]) -> Option<u32> {
+    let mut needed = None;
+    let mut rest = notes;
+    while let Some((kind, name, description, tail)) = next_aligned(rest) {
+        if kind == NT_GNU_PROPERTY_TYPE_0 && name == b"GNU\0" {
+            if needed.is_some() {
+                return Some(0);
+            }
+            needed = Some(isa_in_properties(description).unwrap_or(0));
+        }
+        rest = tail;
+    }
+    needed
+}
+
+/// Kind, name and description of the first note, and what follows it, where notes are aligned to 8 bytes.
+fn next_aligned(notes: &[u8]) -> Option<(u32, &[u8], &[u8], &[u8])> {
+    let [namesz, descsz, kind] = [0, 4, 8].map(|at| word(notes, at));
+    let name_end = 12usize.checked_add(namesz? as usize)?;
+    let start = name_end.checked_next_multiple_of(8)?;
+    let end = start.checked_add(descsz? as usize)?;
+    let tail = notes.get(end.checked_next_multiple_of(8)?..).unwrap_or_default();
+    Some((kind?, notes.get(12..name_end)?, notes.get(start..end)?, tail))
+}
+
+fn isa_in_properties(mut properties: &[u8]) -> Option<u32> {
+    let mut last = 0;
+    while properties.len() >= 8 {
+        let (kind, size) = (word(properties, 0)?, word(properties, 4)? as usize);
+        let value = properties.get(8..8usize.checked_add(size)?)?;
+        match kind {
+            _ if kind < last => return None,
+            ISA_1_NEEDED if size == 4 => return word(value, 0),
+            // They are in ascending order.
+            _ if kind >= ISA_1_NEEDED => return None,
+            _ => {}
+        }
+        last = kind;
+        properties = properties.get(8 + size.checked_next_multiple_of(8)?..)?;
+    }
+    None
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*word))
 }
 
 #[cfg(test)]

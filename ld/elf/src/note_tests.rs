@@ -41,3 +41,68 @@ fn notes_that_promise_too_much_are_none() {
     // The last description may lack its padding.
     assert_eq!(build_id(&note(4, 3, 3, b"GNU\0abc")), Some(b"abc".as_slice()));
 }
+
+fn property(kind: u32, value: &[u32]) -> Vec<u8> {
+    let mut bytes = [kind.to_le_bytes(), (4 * value.len() as u32).to_le_bytes()].concat();
+    bytes.extend(value.iter().flat_map(|word| word.to_le_bytes()));
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
+}
+
+fn properties(all: &[Vec<u8>]) -> Vec<u8> {
+    let description = all.concat();
+    note(4, description.len() as u32, 5, &[b"GNU\0".as_slice(), &description].concat())
+}
+
+#[test]
+fn the_processor_that_is_needed_is_read_from_properties() {
+    let feature = property(0xc000_0002, &[3]);
+    let needed = property(0xc000_8002, &[0b1011]);
+    assert_eq!(isa_needed(&properties(&[feature.clone(), needed.clone()])), Some(0b1011));
+    assert_eq!(isa_needed(&properties(&[needed.clone(), property(0xc001_0002, &[1])])), Some(0b1011));
+    assert_eq!(isa_needed(&properties(&[feature.clone()])), Some(0), "it needs nothing");
+    assert_eq!(isa_needed(&properties(&[])), Some(0));
+    let other = note(4, 0, 1, b"GNU\0");
+    assert_eq!(isa_needed(&other), None);
+    assert_eq!(isa_needed(&[other, properties(&[needed.clone()])].concat()), Some(0b1011));
+    // What glibc does not follow either.
+    assert_eq!(isa_needed(&properties(&[property(0xc001_0002, &[1]), needed.clone()])), Some(0), "out of order");
+    assert_eq!(isa_needed(&properties(&[property(0xc000_8002, &[1, 2])])), Some(0), "of another size");
+    let twice = [properties(&[needed.clone()]), properties(&[needed.clone()])].concat();
+    assert_eq!(isa_needed(&twice), Some(0), "two notes");
+    let whole = properties(&[feature, needed]);
+    for length in 0..whole.len() {
+        let cut = isa_needed(&whole[..length]);
+        assert!(cut.is_none(), "{length}: {cut:?}");
+        for byte in [0xff, 0x80, 0] {
+            let mut damaged = whole.clone();
+            damaged[length] = byte;
+            let _ = isa_needed(&damaged);
+        }
+    }
+}
+
+#[test]
+fn system_files_need_what_readelf_says() {
+    let mut with_levels = 0;
+    for file in real_files::system() {
+        let ours = file
+            .headers
+            .iter()
+            .filter(|header| header.p_type == goblin::elf64::program_header::PT_NOTE && header.p_align == 8)
+            .find_map(|header| isa_needed(&file.bytes[header.p_offset as usize..][..header.p_filesz as usize]));
+        let lines = file.readelf("--notes");
+        let theirs = lines.iter().find_map(|line| line.trim().split("x86 ISA needed: ").nth(1)).map(|levels| {
+            levels.split(", ").fold(0, |bits, level| match level.trim() {
+                "x86-64-baseline" => bits | 1,
+                "x86-64-v2" => bits | 2,
+                "x86-64-v3" => bits | 4,
+                "x86-64-v4" => bits | 8,
+                other => panic!("{other}"),
+            })
+        });
+        assert_eq!(ours.unwrap_or(0), theirs.unwrap_or(0), "{}", file.path.display());
+        with_levels += usize::from(theirs.is_some());
+    }
+    println!("{with_levels} files with levels");
+}

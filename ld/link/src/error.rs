@@ -74,6 +74,8 @@ pub enum Problem {
         kind: u32,
     },
     StaticTls,
+    /// The processor lacks what `GNU_PROPERTY_X86_ISA_1_NEEDED` names.
+    IsaLevel,
     /// `PT_GNU_STACK` asks for an executable stack that cannot be had.
     ExecutableStack(Errno),
     NoMemory,
@@ -147,6 +149,7 @@ impl fmt::Display for Problem {
                 write!(f, "Symbol `{}' causes overflow in {kind} relocation", Lossy(symbol))
             }
             Problem::ExecutableStack(_) => f.write_str("cannot enable executable stack as shared object requires"),
+            Problem::IsaLevel => f.write_str("CPU ISA level is lower than required"),
             Problem::StaticTls => f.write_str("cannot allocate memory in static TLS block"),
             Problem::NoMemory => f.write_str("cannot allocate memory"),
             Problem::OpenMode => f.write_str("invalid mode for dlopen()"),

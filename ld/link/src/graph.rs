@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use folio_elf::dynamic::{DF_1_NODEFLIB, DF_1_PIE};
+use folio_elf::dynamic::{DF_1_NODEFLIB, DF_1_PIE, Dependency};
 use folio_elf::{HeaderError, Image, Vaddr};
 
 use crate::errno::Errno;
@@ -164,8 +164,8 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         object.runpath = runpath;
     }
 
-    /// Loads everything that `roots` need. The result starts with `roots` and lists each object once, breadth first; what
-    /// cannot be loaded is reported, with its place in that list, and left out.
+    /// Loads everything that `roots` need. The result starts with `roots`, and what these are filters of, and lists each
+    /// object once, breadth first; what cannot be loaded is reported, with its place in that list, and left out.
     pub fn closure(&mut self, roots: &[ObjectId], report: &mut impl FnMut(usize, Error)) -> Vec<ObjectId> {
         let mut closure: Vec<ObjectId> = Vec::with_capacity(roots.len() * 2);
         for &root in roots {
@@ -174,41 +174,63 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             }
         }
         let mut next = 0;
+        // Filters whose dependencies are in the list: they stand behind filtees that have not been looked at yet.
+        let mut filters = Vec::new();
         while next < closure.len() {
             let id = closure[next];
-            next += 1;
+            if filters.contains(&id) {
+                next += 1;
+                continue;
+            }
             let is_graphed = core::mem::replace(&mut self.objects[id].is_graphed, true);
+            let mut place = next;
             if is_graphed {
-                for &needed in &self.objects[id].needed {
-                    if !closure.contains(&needed) {
-                        closure.push(needed);
-                    }
+                let object = &self.objects[id];
+                for &needed in &object.needed {
+                    meet(&mut closure, &mut place, needed, object.filtees.contains(&needed));
                 }
             } else {
-                self.load_needed(id, &mut closure, report);
+                self.load_dependencies(id, &mut place, &mut closure, report);
+            }
+            if place == next {
+                next += 1;
+            } else {
+                filters.push(id);
             }
         }
         closure
     }
 
-    /// Loads the direct dependencies of one object and appends them to `closure`.
-    fn load_needed(&mut self, id: ObjectId, closure: &mut Vec<ObjectId>, report: &mut impl FnMut(usize, Error)) {
+    /// Loads the direct dependencies of one object, which is at `place` of `closure`, and puts them there.
+    fn load_dependencies(
+        &mut self,
+        id: ObjectId,
+        place: &mut usize,
+        closure: &mut Vec<ObjectId>,
+        report: &mut impl FnMut(usize, Error),
+    ) {
         let Some(dynamic) = self.objects[id].dynamic else { return };
-        for name in dynamic.needed() {
+        for (kind, name) in dynamic.dependencies() {
             let Some(name) = name else {
                 let problem = Problem::StringTable;
                 report(closure.len(), Error::new(self.objects[id].display_name(self.program), problem));
                 continue;
             };
+            let is_filtee = kind != Dependency::Needed;
             match self.load(name, Some(id), Reference::Needed) {
                 Ok(needed) => {
-                    if !self.objects[id].needed.contains(&needed) {
-                        self.objects[id].needed.push(needed);
+                    let object = &mut self.objects[id];
+                    for list in [Some(&mut object.needed), is_filtee.then_some(&mut object.filtees)].into_iter().flatten() {
+                        if !list.contains(&needed) {
+                            list.push(needed);
+                        }
                     }
-                    if !closure.contains(&needed) {
-                        closure.push(needed);
+                    if meet(closure, place, needed, is_filtee) && is_filtee {
+                        self.list_before(needed, id);
                     }
                 }
+                // A filter does its own work where there is no auxiliary object; only a forbidden name is an error.
+                Err(error) if kind == Dependency::Auxiliary && error.problem != Problem::TokenInSecureProgram => {}
                 Err(error) => {
                     let requester = self.objects[id].display_name(self.program);
                     report(closure.len(), error.required_by(requester));
@@ -216,6 +238,33 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             }
         }
     }
+
+    /// Moves a filtee that was loaded after its filter before it in the namespace's list.
+    fn list_before(&mut self, filtee: ObjectId, filter: ObjectId) {
+        let place = |id| self.members.iter().position(|&member| member == id);
+        if let (Some(from), Some(to)) = (place(filtee), place(filter))
+            && to < from
+        {
+            self.members[to..=from].rotate_right(1);
+        }
+    }
+}
+
+/// Puts a dependency of the object at `place` in the list, unless it is there: at the end, or, a filtee, before the object
+/// (*glibc elf/dl-deps.c, _dl_map_object_deps*). Gives whether the list changed.
+fn meet(closure: &mut Vec<ObjectId>, place: &mut usize, dependency: ObjectId, is_filtee: bool) -> bool {
+    let known = closure.iter().position(|&met| met == dependency);
+    match known {
+        None if is_filtee => closure.insert(*place, dependency),
+        None => {
+            closure.push(dependency);
+            return true;
+        }
+        Some(later) if is_filtee && later > *place => closure[*place..=later].rotate_right(1),
+        Some(_) => return false,
+    }
+    *place += 1;
+    true
 }
 
 /// `DT_RPATH` of an object, of the object that had it loaded, and so on, and whether the executable is one of those.

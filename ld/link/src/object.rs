@@ -3,9 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use folio_elf::dynamic::Dynamic;
+use folio_elf::dynamic::{Dynamic, Extent};
 use folio_elf::hash::BloomFilter;
-use folio_elf::{Addr, Image, Symbols, Vaddr};
+use folio_elf::{Addr, Image, Symbols, Vaddr, note};
 
 use crate::error::Problem;
 use crate::placement::Placement;
@@ -55,6 +55,8 @@ pub struct Object<'m> {
     pub loader: Option<ObjectId>,
     /// Its direct dependencies, in `DT_NEEDED` order.
     pub needed: Vec<ObjectId>,
+    /// Those of `needed` that are searched before the object itself (`DT_FILTER`, `DT_AUXILIARY`).
+    pub filtees: Vec<ObjectId>,
     /// Whether `needed` is filled in.
     pub is_graphed: bool,
     /// `DT_RPATH` and `DT_RUNPATH`, taken apart when a search first asked for them.
@@ -89,6 +91,7 @@ impl<'m> Object<'m> {
             versions,
             loader: None,
             needed: Vec::new(),
+            filtees: Vec::new(),
             is_graphed: false,
             rpath: None,
             runpath: None,
@@ -130,6 +133,14 @@ impl<'m> Object<'m> {
     /// The name that messages use: the program's is in `program`.
     pub fn display_name<'a>(&'a self, program: &'a [u8]) -> &'a [u8] {
         if self.path.is_empty() { program } else { &self.path }
+    }
+
+    /// The processor's levels that it needs, as `GNU_PROPERTY_X86_ISA_1_*` bits.
+    pub fn isa_needed(&self) -> u32 {
+        // Tools that edit files move notes into writable segments, of which no references are handed out.
+        let bytes = |extent: &Extent| Some(self.image.table::<u8>(extent.at, extent.size)?.iter().collect::<Vec<u8>>());
+        let mut notes = self.placement.property_notes.iter().filter_map(bytes);
+        notes.find_map(|notes| note::isa_needed(&notes)).unwrap_or(0)
     }
 
     pub fn flags_1(&self) -> u64 {

@@ -116,6 +116,11 @@ fn traverse(list: &[usize], main: Option<usize>, dependency: impl Fn(usize, usiz
     postorder
 }
 
+/// Puts `root` in front of a search list, where filtees may stand before it.
+pub fn lead(list: &mut [usize], root: usize) {
+    bring_to_front(list, Some(root));
+}
+
 fn bring_to_front(sorted: &mut [usize], first: Option<usize>) {
     if let Some(at) = sorted.iter().position(|&object| Some(object) == first) {
         sorted[..=at].rotate_right(1);

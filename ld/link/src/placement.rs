@@ -122,6 +122,8 @@ pub struct Placement {
     pub relro: Option<Extent>,
     pub eh_frame_header: Option<Vaddr>,
     pub notes: Vec<Extent>,
+    /// Those of them with an alignment of 8, the last one first: property notes are looked for in that order.
+    pub property_notes: Vec<Extent>,
     /// Where the program headers are in memory, if they are.
     pub headers: Option<Vaddr>,
     pub header_count: u16,
@@ -166,7 +168,12 @@ impl Placement {
                 PT_GNU_RELRO => placement.relro = Some(extent),
                 PT_GNU_EH_FRAME => placement.eh_frame_header = Some(extent.at),
                 PT_GNU_STACK => placement.stack_flags = Some(program_header.p_flags),
-                PT_NOTE => placement.notes.push(extent),
+                PT_NOTE => {
+                    placement.notes.push(extent);
+                    if program_header.p_align == 8 {
+                        placement.property_notes.insert(0, extent);
+                    }
+                }
                 _ => {}
             }
         }

@@ -194,6 +194,9 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     // SAFETY: one thread.
     let (objects, members) = unsafe { (process.objects.get(), process.base.members.get()) };
     let sorted = publish_scopes(process);
+    if let Some(id) = execute::too_new_for_processor(process, &sorted) {
+        report::refuse(objects[id].display_name(cast.program), &Problem::IsaLevel);
+    }
     find_object::publish(process);
     let rseq = static_tls::lay_out(process, stack).unwrap_or_else(|error| {
         report::refuse(cast.program, &format_args!("{LOADING}: {error}"));
@@ -263,8 +266,9 @@ fn publish_scopes(process: &Process) -> Vec<usize> {
     }
     // SAFETY: one thread.
     unsafe { publish::global_scope(process, &process.base) };
-    let list: Vec<usize> = global.objects.iter().map(|id| id.0 as usize).collect();
+    let mut list: Vec<usize> = global.objects.iter().map(|id| id.0 as usize).collect();
     let main = process.executable.0 as usize;
+    order::lead(&mut list, main);
     // SAFETY: one thread.
     let sorted = order::sort(&list, Root::New, Some(main), &Edges(unsafe { process.states.get() }));
     // SAFETY: one thread.

@@ -63,6 +63,9 @@ pub struct Builder {
     pub path: &'static str,
     pub soname: Option<&'static str>,
     pub needed: Vec<&'static str>,
+    /// `DT_AUXILIARY`, and then `DT_FILTER`.
+    pub auxiliaries: Vec<&'static str>,
+    pub filters: Vec<&'static str>,
     pub rpath: Option<&'static str>,
     pub runpath: Option<&'static str>,
     pub flags_1: u64,
@@ -221,7 +224,9 @@ impl Builder {
         dynamic.extend([[23, rela + rela_size], [2, jmprel_size], [0x6fff_fff9, self.relacount]]);
         dynamic.extend([[36, tables.align()], [35, 8 * self.relr.len() as u64]]);
         tables.longs(&self.relr);
-        dynamic.extend(self.needed.iter().map(|name| [1, u64::from(names.add(name))]));
+        for (tag, list) in [(1, &self.needed), (0x7fff_fffd, &self.auxiliaries), (0x7fff_ffff, &self.filters)] {
+            dynamic.extend(list.iter().map(|name| [tag, u64::from(names.add(name))]));
+        }
         for (tag, name) in [(14, self.soname), (15, self.rpath), (29, self.runpath)] {
             dynamic.extend(name.map(|name| [tag, u64::from(names.add(name))]));
         }

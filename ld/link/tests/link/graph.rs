@@ -196,6 +196,50 @@ fn dependencies_are_met_breadth_first_and_once() {
     assert!(process.disk.calls.is_empty());
 }
 
+/// A library that is a filter of others.
+fn filter(inode: u64, needed: &[&'static str], filters: &[&'static str], auxiliaries: &[&'static str]) -> Node {
+    let (needed, filters, auxiliaries) = (needed.to_vec(), filters.to_vec(), auxiliaries.to_vec());
+    Library(inode, Builder { needed, filters, auxiliaries, ..library("", &[]) })
+}
+
+#[test]
+fn filtees_stand_before_their_filters() {
+    let files = vec![
+        ("/lib/a", filter(1, &["n"], &["f"], &["x", "missing", "late"])),
+        ("/lib/b", filter(2, &[], &["a", "b"], &[])),
+        ("/lib/late", needs(3, &[])),
+        ("/lib/f", needs(4, &["g"])),
+        ("/lib/x", needs(5, &[])),
+        ("/lib/n", needs(6, &[])),
+        ("/lib/g", needs(7, &[])),
+    ];
+    let mut process = Process::new(program(&["a", "late", "b"]), files);
+    let expected = ["", "/lib/x", "/lib/late", "/lib/f", "/lib/a", "/lib/b", "/lib/n", "/lib/g"];
+    assert_eq!(process.start(), expected);
+    assert_eq!(process.errors, [], "an auxiliary object may be missing");
+    assert_eq!(process.start(), expected, "a second walk gives the same");
+    let listed: Vec<String> = process.members.iter().map(|&id| process.path(id)).collect();
+    assert_eq!(listed, expected);
+    // Opened as a root, it stands behind them too.
+    let a = process.open("a").unwrap();
+    assert_eq!(process.closure(&[a]), ["/lib/x", "/lib/late", "/lib/f", "/lib/a", "/lib/n", "/lib/g"]);
+}
+
+#[test]
+fn filters_of_each_other_come_to_an_end() {
+    let files = vec![
+        ("/lib/a", filter(1, &[], &["b"], &["missing"])),
+        ("/lib/b", filter(2, &[], &["a", "missing"], &["b"])),
+        ("/lib/c", filter(3, &["a"], &["c", "a", "b"], &[])),
+    ];
+    let mut process = Process::new(program(&["c", "b", "a"]), files);
+    let mut found = process.start();
+    found.sort();
+    assert_eq!(found, ["", "/lib/a", "/lib/b", "/lib/c"]);
+    assert_eq!(process.errors.len(), 1);
+    assert!(process.errors[0].1.starts_with("missing: cannot open shared object file"), "{:?}", process.errors);
+}
+
 #[test]
 fn roots_come_first_in_their_order() {
     let files = vec![("/lib/a", needs(1, &[])), ("/lib/p", needs(2, &["q"])), ("/lib/q", needs(3, &[]))];

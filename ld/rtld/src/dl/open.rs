@@ -12,7 +12,7 @@ use folio_elf::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_SYMBOLIC};
 use folio_elf::version::Need;
 use folio_link::error::{Error, Problem};
 use folio_link::graph::Loader;
-use folio_link::object::{Kind, Object, ObjectId};
+use folio_link::object::{Kind, Object, ObjectId, Objects};
 use folio_link::order::{self, Root};
 use folio_link::search::Reference;
 use folio_link::version;
@@ -174,12 +174,18 @@ fn load(
     }
     let mut errors = Vec::new();
     let mut closure = Vec::new();
-    if is_new && loader.objects[root].flags_1() & DF_1_NOOPEN != 0 {
+    let is_refused = |objects: &Objects, id: ObjectId| objects[id].flags_1() & DF_1_NOOPEN != 0;
+    if is_new && is_refused(loader.objects, root) {
         errors.push(Error::new(name, Problem::NotForDlopen));
     } else {
         closure = loader.closure(&[root], &mut |_, error| errors.push(error));
     }
     let new: Vec<ObjectId> = members[first_new..].to_vec();
+    // What only a start may load is not to be had as a dependency either.
+    if let Some(&id) = new.iter().find(|&&id| errors.is_empty() && is_refused(objects, id)) {
+        let name = objects[id].names.first().map_or(&[][..], Vec::as_slice);
+        errors.push(Error::new(name, Problem::NotForDlopen));
+    }
     if errors.is_empty() {
         for &id in &new {
             let mut watch =
@@ -219,6 +225,10 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
         }
     }
     let sorted = sort(process, namespace, loaded);
+    if let Some(id) = execute::too_new_for_processor(process, &sorted) {
+        // SAFETY: the load lock is held.
+        errors.push(Error::new(unsafe { &process.objects.get()[id].path }, Problem::IsaLevel));
+    }
     if errors.is_empty() {
         let now = mode.contains(Mode::NOW) || process.bind_now;
         execute::relocate(process, &sorted, now, true, &mut |error| {
@@ -277,7 +287,8 @@ fn sort(process: &Process, namespace: &Namespace, loaded: &Loaded) -> Vec<usize>
         _ if new.contains(root) => Root::New,
         _ => Root::Known,
     };
-    let indices: Vec<usize> = closure.iter().map(|id| id.0 as usize).collect();
+    let mut indices: Vec<usize> = closure.iter().map(|id| id.0 as usize).collect();
+    order::lead(&mut indices, root.0 as usize);
     let sorted = order::sort(&indices, kind, Some(process.executable.0 as usize), &Edges(states));
     // SAFETY: as above; the borrows of the states have ended.
     let state = unsafe { process.state_mut(*root) };

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use folio_elf::dynamic::DF_TEXTREL;
 use folio_link::error::{Error, Lossy, Problem};
 use folio_link::index::ScopeIndex;
-use folio_link::object::ObjectId;
+use folio_link::object::{Kind, ObjectId};
 use folio_link::placement::{LoadSegment, PF_R, PF_W};
 use folio_link::{Errno, relocate as pass};
 
@@ -20,6 +20,17 @@ use crate::image::map;
 use crate::image::scope;
 use crate::process::{Process, ScopeName};
 use crate::report;
+
+/// The first object of a sorted list, dependencies first, that the processor is too old for (*glibc sysdeps/x86/dl-prop.h,
+/// dl_isa_level_check*). What runs already is not asked again.
+pub fn too_new_for_processor(process: &Process, sorted: &[usize]) -> Option<ObjectId> {
+    let levels: u32 = process.ro.get(process.layout.global_ro.cpu_features + process.layout.cpu.isa_1);
+    // SAFETY: the load lock is held, or there is one thread.
+    let (objects, states) = unsafe { (process.objects.get(), process.states.get()) };
+    let runs = |index: usize| states[index].as_ref().is_some_and(|state| state.initialised);
+    let mut ids = sorted.iter().rev().filter(|&&index| !runs(index)).map(|&index| ObjectId(index as u32));
+    ids.find(|&id| objects[id].kind != Kind::Interpreter && objects[id].isa_needed() & !levels != 0)
+}
 
 /// Relocates the objects of a sorted list that are not yet relocated, dependencies first, and protects each one's RELRO.
 pub fn relocate(process: &Process, sorted: &[usize], now: bool, running: bool, report: &mut impl FnMut(Error)) {
