@@ -2,6 +2,7 @@
 //#Library: libfuture.so:
 //#Library: libneeds.so: -L. -Wl,--no-as-needed -lfuture
 //#Program: -L. -Wl,--no-as-needed -lneeds -Wl,-rpath-link,. -Wl,--disable-new-dtags,-rpath,'$ORIGIN'
+//#Ways: interp patchelf
 //#Expect-status: 127
 //#Expect: libfuture.so: CPU ISA level is lower than required
 #ifdef LIBFUTURE
