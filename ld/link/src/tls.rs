@@ -128,7 +128,7 @@ impl StaticLayout {
     pub fn finish(self, surplus: u64, optional: u64) -> Result<StaticBlock, Error> {
         let top = self.used.checked_add(surplus).and_then(|size| size.checked_next_multiple_of(self.align));
         let top = top.ok_or(Error::Size)?;
-        Ok(StaticBlock { base: self.used, taken: Vec::new(), top, align: self.align, optional })
+        Ok(StaticBlock { base: self.used, taken: Vec::new(), top, align: self.align, optional, surplus })
     }
 }
 
@@ -151,6 +151,7 @@ pub struct StaticBlock {
     top: u64,
     align: u64,
     optional: u64,
+    surplus: u64,
 }
 
 impl StaticBlock {
@@ -189,6 +190,20 @@ impl StaticBlock {
         }
         self.taken.push(offset);
         Some(offset)
+    }
+
+    /// As [`take`](Self::take), where every thread there is has a block of `limit` bytes: makes the block that threads get from
+    /// here on as large as it takes, and keeps the surplus behind it where there is room.
+    pub fn take_within(&mut self, limit: u64, module: &Module, demand: Demand) -> Option<u64> {
+        let end = module.offset_behind(self.used()).ok().filter(|&end| end <= limit)?;
+        let top = end.checked_add(self.surplus)?.checked_next_multiple_of(self.align)?;
+        let before = self.top;
+        self.top = before.max(top.min(limit));
+        let taken = self.take(module, demand);
+        if taken.is_none() {
+            self.top = before;
+        }
+        taken
     }
 
     /// Gives a place back that [`take`](Self::take) gave. It can be used again once all that were taken later are back too.

@@ -288,3 +288,24 @@ fn places_that_are_given_back_are_taken_again() {
     block.give_back(first);
     assert_eq!(block, StaticLayout::default().finish(256, 0).unwrap());
 }
+
+#[test]
+fn block_of_a_lone_thread_grows_up_to_its_limit() {
+    let module = |size: u64, align: u64| Module { size, align, vaddr: 0 };
+    let mut block = StaticLayout::default().finish(1664, 512).unwrap();
+    let small = block.size();
+    let limit = small + 64 * 1024;
+    assert_eq!(block.take(&module(4096, 16), Demand::Required), None);
+    assert_eq!(block.take_within(limit, &module(4096, 16), Demand::Required), Some(4096));
+    assert!(block.size() >= 4096 + 1664, "later threads have glibc's surplus again");
+    assert_eq!(block.size() % block.align(), 0);
+    let grown = block.clone();
+    assert_eq!(block.take_within(limit, &module(64 * 1024, 16), Demand::Required), None, "more than the limit");
+    assert_eq!(block.take_within(limit, &module(8192, 1 << 20), Demand::Required), None, "aligned better than any block is");
+    assert_eq!(block.take_within(limit, &module(8192, 16), Demand::Optional), None);
+    assert_eq!(block, grown, "a failure changes nothing");
+    let rest = limit - block.used();
+    assert_eq!(block.take_within(limit, &module(rest / 16 * 16, 16), Demand::Required), Some(limit / 16 * 16));
+    assert_eq!(block.size(), limit);
+    assert_eq!(block.take_within(u64::MAX, &module(u64::MAX - 64, 16), Demand::Required), None);
+}

@@ -27,6 +27,7 @@ use folio_runtime::tls::TlsDescriptorArgument;
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish::Published;
 use crate::abi::record::Record;
+use crate::dl::fork;
 use crate::image::files::Disk;
 use crate::namespace::{Namespace, NamespaceId};
 
@@ -104,6 +105,7 @@ pub struct LibcFunctions {
     pub catch_error: Option<Addr>,
     pub errno_location: Option<Addr>,
     pub early_init: Option<Addr>,
+    pub register_atfork: Option<Addr>,
 }
 
 pub struct Process {
@@ -218,12 +220,24 @@ impl Process {
 
     /// Takes the load lock until the guard is dropped.
     pub fn lock(&self) -> Lock<'_> {
-        Lock::take(self, self.layout.global.load_lock)
+        let mut lock = Lock::take(self, self.layout.global.load_lock);
+        lock.changes = lock.held;
+        if lock.changes {
+            fork::enter();
+        }
+        lock
     }
 
     /// Takes the lock under which modules of thread-local storage come and go. Whoever takes the load lock too takes that first.
     pub fn lock_tls(&self) -> Lock<'_> {
         Lock::take(self, self.layout.global.load_tls_lock)
+    }
+
+    /// Gives back what [`Process::lock_tls`] took, for one who forgot the guard.
+    pub fn unlock_tls(&self) {
+        // SAFETY: written once, before there is a second thread.
+        let held = unsafe { self.libc.get() }.mutex_lock.is_some();
+        drop(Lock { process: self, mutex: self.global_record.address(self.layout.global.load_tls_lock), held, changes: false });
     }
 
     /// Takes the lock that `dl_iterate_phdr` holds while it walks the list of objects.
@@ -237,6 +251,8 @@ pub struct Lock<'p> {
     process: &'p Process,
     mutex: usize,
     held: bool,
+    /// It is the load lock, and [`fork::enter`] was called.
+    changes: bool,
 }
 
 impl<'p> Lock<'p> {
@@ -248,7 +264,7 @@ impl<'p> Lock<'p> {
             // SAFETY: libc's pthread_mutex_lock, relocated, on a recursive mutex of _rtld_global.
             unsafe { function::<unsafe extern "C" fn(usize) -> i32>(lock)(mutex) };
         }
-        Lock { process, mutex, held: lock.is_some() }
+        Lock { process, mutex, held: lock.is_some(), changes: false }
     }
 }
 
@@ -257,6 +273,9 @@ impl Drop for Lock<'_> {
         // SAFETY: as in `take`.
         let unlock = unsafe { self.process.libc.get() }.mutex_unlock;
         if let (true, Some(unlock)) = (self.held, unlock) {
+            if self.changes {
+                fork::leave();
+            }
             // SAFETY: libc's pthread_mutex_unlock on the mutex that this thread took.
             unsafe { function::<unsafe extern "C" fn(usize) -> i32>(unlock)(self.mutex) };
         }

@@ -284,7 +284,7 @@ fn birth(process: &Process, stack: &Stack, rseq: Option<(u64, u32)>) -> Birth {
     let (block, tunables) = unsafe { (process.tls.get(), process.tunables.get()) };
     let random = stack.auxiliary_value(AT_RANDOM as usize).filter(|&random| random != 0);
     Birth {
-        static_size: block.size(),
+        static_size: tls::largest_block() as u64,
         align: block.align(),
         // SAFETY: AT_RANDOM is the address of 16 bytes.
         random: random.map_or([0; 16], |random| unsafe { *core::ptr::with_exposed_provenance(random) }),

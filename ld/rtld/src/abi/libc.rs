@@ -80,5 +80,6 @@ pub fn functions(objects: &Objects, libc: ObjectId, layout: &Layout) -> LibcFunc
         catch_error: function(c"_dl_catch_error").filter(|_| owns_exceptions),
         errno_location: function(c"__errno_location"),
         early_init: function(c"__libc_early_init"),
+        register_atfork: function(c"__register_atfork"),
     }
 }

@@ -16,6 +16,7 @@ use folio_link::version::Version;
 
 use crate::debug;
 use crate::dl::exception::raise;
+use crate::dl::fork;
 use crate::dl::find_object;
 use crate::dl::open::{self, Mode};
 use crate::dl::unload;
@@ -34,6 +35,7 @@ pub unsafe extern "C" fn open(
     let process = Process::get();
     // SAFETY: libc passes a C string.
     let name = unsafe { string(file) };
+    fork::prepare_for(process);
     let outcome = {
         let _lock = process.lock();
         let caller = with_exposed_provenance_mut(find_object::map_at(caller));

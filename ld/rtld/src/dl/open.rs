@@ -245,12 +245,14 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
         return Err(error);
     }
     append_scopes(process, *root, closure);
-    for &id in new {
-        execute::initialise_static_tls(process, id);
-    }
     // SAFETY: the load lock is held.
     let objects = unsafe { process.objects.get() };
     if new.iter().any(|&id| objects[id].placement.tls.is_some()) {
+        let _lock = process.lock_tls();
+        for &id in new {
+            // SAFETY: as above.
+            tls::initialise_in_all(process.layout, unsafe { process.state(id) }.map);
+        }
         tls::publish_generation(process);
     }
     if let Some(early_init) = libc.and_then(|libc| libc.early_init) {

@@ -15,11 +15,13 @@ use core::ptr::{null_mut, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use folio_glibc::layout::Layout;
+use folio_link::tls::{Demand, Module as Sizes};
 use folio_runtime::tls::TlsIndex;
 
 use crate::abi::link_map::LinkMap;
 use crate::debug::{self, Categories};
 use crate::dl::program_memory;
+use crate::dl::{fork, threads};
 use crate::process::Process;
 
 /// Most modules that can be loaded at a time; untouched entries cost no memory.
@@ -60,6 +62,20 @@ pub static SLOTS: Slots = Slots {
     next: AtomicUsize::new(0),
     slots: [const { Slot { generation: AtomicUsize::new(0), map: AtomicUsize::new(0) } }; MODULES],
 };
+
+/// Bytes of static TLS of the main thread, and of blocks that are not part of a stack: no thread will have more.
+static LARGEST_BLOCK: AtomicUsize = AtomicUsize::new(0);
+
+/// The control block of the main thread.
+static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
+
+pub fn set_largest_block(size: usize) {
+    LARGEST_BLOCK.store(size, Ordering::Relaxed);
+}
+
+pub fn largest_block() -> usize {
+    LARGEST_BLOCK.load(Ordering::Relaxed)
+}
 
 /// Highest module id in use.
 static HIGHEST: AtomicUsize = AtomicUsize::new(0);
@@ -125,7 +141,8 @@ struct Entry {
 struct Header {
     /// Blocks of dynamic TLS of this thread.
     blocks: *mut Block,
-    padding: usize,
+    /// The thread's place on the list of those with static TLS; null for a dtv that is not installed yet.
+    place: *mut threads::Block,
 }
 
 /// A block of dynamic TLS, in front of its variables.
@@ -240,6 +257,7 @@ impl Dtv {
             larger.entry(module).to_free = self.entry(module).to_free;
         }
         larger.header().blocks = self.header().blocks;
+        larger.header().place = self.header().place;
         self.release();
         Some(larger)
     }
@@ -307,10 +325,39 @@ fn initialise_thread(layout: &Layout, thread: usize, dtv: Dtv) {
     dtv.entry(0).value = generation;
 }
 
+/// Takes a place in static TLS for a module that was loaded after the start; if it was known before this opening, every
+/// thread gets its image now. `None` if there is no room, or if a thread has a dynamic block of it already.
+pub fn take_static(process: &Process, map: LinkMap, module: &Sizes) -> Option<u64> {
+    let layout = process.layout;
+    // SAFETY: the load lock is held, and nobody else borrows the block.
+    let block = unsafe { process.tls.get_mut() };
+    let taken = block.take(module, Demand::Required).or_else(|| {
+        if !threads::is_alone(process, MAIN_THREAD.load(Ordering::Relaxed)) {
+            return None;
+        }
+        let taken = block.take_within(largest_block() as u64, module, Demand::Required)?;
+        process.ro.put(layout.global_ro.tls_static_size, block.size() + u64::from(layout.pthread.size));
+        Some(taken)
+    })?;
+    let _lock = process.lock_tls();
+    let field = offset_of(layout, map);
+    if field.compare_exchange(UNDECIDED, taken as usize, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        block.give_back(taken);
+        return None;
+    }
+    let id: usize = map.record().get(layout.link_map.tls_modid);
+    if SLOTS.slots[id].generation.load(Ordering::Relaxed) <= FOLIO_TLS_GENERATION.load(Ordering::Relaxed) {
+        initialise_in_all(layout, map);
+    }
+    Some(taken)
+}
+
 /// Gives the thread at `thread` a dtv; its static blocks are filled in by [`initialise_main_thread`].
 pub fn create_main_dtv(layout: &Layout, thread: usize) -> Option<usize> {
     let dtv = Dtv::create(HIGHEST.load(Ordering::Relaxed) + SURPLUS)?;
+    MAIN_THREAD.store(thread, Ordering::Relaxed);
     dtv.install(layout, thread);
+    dtv.header().place = threads::add(thread);
     Some(dtv.0.expose_provenance())
 }
 
@@ -319,10 +366,16 @@ pub fn initialise_main_thread(layout: &Layout, thread: usize) {
     initialise_thread(layout, thread, Dtv::of_thread(layout, thread));
 }
 
-/// Copies the image of one module, which was just given a static offset, into the thread at `thread`.
-pub fn initialise_in_thread(layout: &Layout, thread: usize, map: LinkMap) {
+/// Copies the image of a module that was just given a static offset into every block. The lock of modules is held until the
+/// module is known, so that a thread that is being made gets the image either here or of itself.
+pub fn initialise_in_all(layout: &Layout, map: LinkMap) {
+    let module: usize = map.record().get(layout.link_map.tls_modid);
     let offset = offset_of(layout, map).load(Ordering::Acquire);
-    Module::of(layout, map).initialise(with_exposed_provenance_mut(thread - offset));
+    if module == 0 || offset == UNDECIDED || offset == DYNAMIC {
+        return;
+    }
+    let of = Module::of(layout, map);
+    threads::for_each_block(|thread| of.initialise(with_exposed_provenance_mut(thread - offset)));
 }
 
 /// `_dl_allocate_tls`: makes a dtv for the control block at `thread`, or for a new block of static TLS if that is null, and
@@ -331,6 +384,7 @@ pub fn initialise_in_thread(layout: &Layout, thread: usize, map: LinkMap) {
 unsafe extern "C" fn _dl_allocate_tls(thread: *mut u8) -> *mut u8 {
     let process = Process::get();
     let layout = process.layout;
+    fork::prepare_for(process);
     let is_new = thread.is_null();
     let thread = if is_new { allocate_static_block(process) } else { thread };
     let dtv = Dtv::create(HIGHEST.load(Ordering::Acquire) + SURPLUS);
@@ -340,7 +394,11 @@ unsafe extern "C" fn _dl_allocate_tls(thread: *mut u8) -> *mut u8 {
     };
     let address = thread.expose_provenance();
     dtv.install(layout, address);
-    initialise_thread(layout, address, dtv);
+    {
+        let _lock = process.lock_tls();
+        initialise_thread(layout, address, dtv);
+        dtv.header().place = threads::add(address);
+    }
     if is_new {
         debug::say(Categories::TLS, format_args!("TCB allocated: {address:#x}\n"));
     }
@@ -349,7 +407,6 @@ unsafe extern "C" fn _dl_allocate_tls(thread: *mut u8) -> *mut u8 {
 
 /// Memory for the static TLS and control block of a thread; the result is where the control block begins.
 fn allocate_static_block(process: &Process) -> *mut u8 {
-    // SAFETY: the two fields were written at start.
     let (top, memory) = static_block_memory(process);
     // SAFETY: the size is not zero.
     let base = unsafe { alloc_zeroed(memory) };
@@ -357,11 +414,9 @@ fn allocate_static_block(process: &Process) -> *mut u8 {
 }
 
 fn static_block_memory(process: &Process) -> (usize, Memory) {
-    let ro = &process.layout.global_ro;
-    let size: usize = process.ro.get(ro.tls_static_size);
-    let align: usize = process.ro.get(ro.tls_static_align);
-    let memory = Memory::from_size_align(size, align).expect("the static TLS size was checked at start");
-    (size - usize::from(process.layout.pthread.size), memory)
+    let align: usize = process.ro.get(process.layout.global_ro.tls_static_align);
+    let (top, thread) = (largest_block(), usize::from(process.layout.pthread.size));
+    (top, Memory::from_size_align(top + thread, align).expect("the static TLS size was checked at start"))
 }
 
 fn set_errno_no_memory(process: &Process) {
@@ -403,6 +458,10 @@ unsafe extern "C" fn _dl_deallocate_tls(thread: *mut u8, free_block: bool) {
     let frees = i32::from(free_block);
     debug::say(Categories::TLS, format_args!("TCB deallocating: {address:#x} (dealloc_tcb={frees})\n"));
     let dtv = Dtv::of_thread(process.layout, address);
+    {
+        let _lock = process.lock_tls();
+        threads::remove(dtv.header().place);
+    }
     dtv.free_blocks(|_| true);
     dtv.release();
     if free_block {

@@ -12,7 +12,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ptr::with_exposed_provenance_mut;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use folio_glibc::layout::Version;
 use folio_link::error::{Error, Problem};
@@ -36,6 +36,8 @@ const CLOSED_FIRST: Version = Version { major: 2, minor: 39 };
 /// Whether objects are being unloaded now: finalizers may close others, which is seen to when they are done. Changed under
 /// the load lock.
 static UNLOADING: AtomicU8 = AtomicU8::new(IDLE);
+/// The thread pointer of who unloads.
+static UNLOADER: AtomicUsize = AtomicUsize::new(0);
 const IDLE: u8 = 0;
 const UNDER_WAY: u8 = 1;
 const AGAIN: u8 = 2;
@@ -70,6 +72,7 @@ pub fn close(process: &Process, map: *mut u8) -> Result<(), Error> {
         UNLOADING.store(AGAIN, Ordering::Relaxed);
         return Ok(());
     }
+    UNLOADER.store(tls::thread_pointer(), Ordering::Relaxed);
     UNLOADING.store(UNDER_WAY, Ordering::Relaxed);
     // SAFETY: the load lock is held.
     collect(process, unsafe { process.namespace_of(id) }, Some(id));
@@ -82,6 +85,13 @@ pub fn close(process: &Process, map: *mut u8) -> Result<(), Error> {
     }
     UNLOADING.store(IDLE, Ordering::Relaxed);
     Ok(())
+}
+
+/// In a child of fork: if another thread was running finalizers, it does no more.
+pub fn forget_others() {
+    if UNLOADER.load(Ordering::Relaxed) != tls::thread_pointer() {
+        UNLOADING.store(IDLE, Ordering::Relaxed);
+    }
 }
 
 /// Whether an object stays whatever is closed.

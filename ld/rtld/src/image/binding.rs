@@ -14,7 +14,7 @@ use folio_link::error::{Error, Lossy};
 use folio_link::object::ObjectId;
 use folio_link::relocate::{self, Process as Questions};
 use folio_link::resolve::{Class, Definition};
-use folio_link::tls::{Demand, Module};
+use folio_link::tls::Module;
 use folio_runtime::missing_function::stub_address;
 use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
 
@@ -36,7 +36,7 @@ pub struct Binding<'p> {
     pub process: &'p Process,
     /// Missing functions are errors now: `LD_BIND_NOW`, `DF_BIND_NOW` or `RTLD_NOW`.
     pub now: bool,
-    /// Threads may be running: a static TLS block that is given out now has to be initialised in all of them.
+    /// The program runs: what is bound to by name is noted.
     pub running: bool,
 }
 
@@ -48,14 +48,7 @@ impl Binding<'_> {
         let (state, object) = unsafe { (process.state(id), &process.objects.get()[id]) };
         let segment = object.placement.tls.as_ref().ok_or(Problem::StaticTls)?;
         let module = Module { size: segment.size, align: segment.align, vaddr: segment.image.0 };
-        // SAFETY: as above; nobody else borrows the block.
-        let taken = unsafe { process.tls.get_mut() }.take(&module, Demand::Required).ok_or(Problem::StaticTls)?;
-        let field = tls::offset_of(process.layout, state.map);
-        // Once a thread has a dynamic block of this module it is too late.
-        field
-            .compare_exchange(UNDECIDED, taken as usize, Ordering::AcqRel, Ordering::Acquire)
-            .map_err(|_| Problem::StaticTls)?;
-        Ok(taken)
+        tls::take_static(process, state.map, &module).ok_or(Problem::StaticTls)
     }
 }
 

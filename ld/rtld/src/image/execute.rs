@@ -1,8 +1,6 @@
 //! Execute: relocate, protect and give thread-local storage, as the plan says, for the objects of a start or an opening.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::Ordering;
-
 use folio_elf::dynamic::DF_TEXTREL;
 use folio_link::error::{Error, Lossy, Problem};
 use folio_link::index::ScopeIndex;
@@ -12,8 +10,7 @@ use folio_link::{Errno, relocate as pass};
 
 use crate::abi::publish;
 use crate::debug;
-use crate::dl::threads;
-use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
+use crate::dl::tls;
 use crate::image::binding::Binding;
 use crate::image::execstack;
 use crate::image::map;
@@ -147,17 +144,4 @@ pub fn add_tls_module(process: &Process, id: ObjectId) -> Result<(), Error> {
         return Err(Error::new(object.display_name(process.program), Problem::NoMemory));
     }
     Ok(())
-}
-
-/// Copies the TLS image of an object that was given a static block just now into every thread.
-pub fn initialise_static_tls(process: &Process, id: ObjectId) {
-    let layout = process.layout;
-    // SAFETY: the load lock is held.
-    let map = unsafe { process.state(id) }.map;
-    let module: usize = map.record().get(layout.link_map.tls_modid);
-    let offset = tls::offset_of(layout, map).load(Ordering::Acquire);
-    if module == 0 || offset == UNDECIDED || offset == DYNAMIC {
-        return;
-    }
-    threads::for_each(process, |thread| tls::initialise_in_thread(layout, thread, map));
 }

@@ -17,6 +17,7 @@ use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::order;
 
 use crate::debug::{self, Categories};
+use crate::dl::fork;
 use crate::namespace::Namespace;
 use crate::process::{Arguments, Process, State, function};
 
@@ -52,7 +53,7 @@ fn array(object: &Object, extent: Extent) -> Vec<Addr> {
 fn call_initializers(arguments: Arguments, functions: &[Addr]) {
     for &address in functions {
         // SAFETY: an initializer of an object that is relocated, and whose dependencies are initialised.
-        unsafe { function::<Initializer>(address)(arguments.argc, arguments.argv, arguments.envp) };
+        fork::outside(|| unsafe { function::<Initializer>(address)(arguments.argc, arguments.argv, arguments.envp) });
     }
 }
 
@@ -115,7 +116,7 @@ pub fn finalise(process: &Process, id: ObjectId) -> bool {
     let functions = finalizers(process, id);
     for &address in &functions {
         // SAFETY: a finalizer of an object that was initialised.
-        unsafe { function::<Finalizer>(address)() };
+        fork::outside(|| unsafe { function::<Finalizer>(address)() });
     }
     !functions.is_empty()
 }

@@ -13,6 +13,17 @@ use linux_raw_sys::auxvec::{AT_RSEQ_ALIGN, AT_RSEQ_FEATURE_SIZE};
 use crate::dl::tls;
 use crate::process::Process;
 
+/// How much more static TLS the main thread's block has than those of other threads.
+///
+/// Libraries with initial-exec variables (allocators, OpenMP and GL libraries) are told by glibc that there is no memory in
+/// the static TLS block once 1664 bytes are spent. More cannot be kept in every thread: libc takes static TLS out of the
+/// stack that a program asked for, and 16 KiB (`PTHREAD_STACK_MIN`), of which glibc leaves some 12, are asked for in
+/// earnest; with 64 KiB of static TLS pthread_create(3) fails for them. But libc asks anew for each thread how much to take.
+/// So the main thread's block is generous, which costs no memory as long as nobody touches it, and what is opened while
+/// there is no other thread, as plug-ins and extension modules mostly are, takes what it needs of it; threads that are
+/// made later get as much. Beside running threads glibc's surplus is all there is.
+pub const RESERVE: u64 = 64 * 1024;
+
 /// Gives every module of the start its id and its place; from 2.41 on, the rseq area too.
 pub fn lay_out(process: &Process, stack: &Stack) -> Result<Option<(u64, u32)>, plan::Error> {
     let layout = process.layout;
@@ -42,6 +53,7 @@ pub fn lay_out(process: &Process, stack: &Stack) -> Result<Option<(u64, u32)>, p
     let surplus = plan::surplus(number("glibc.rtld.nns", 4), optional)?;
     let block = plan.finish(surplus, optional)?;
 
+    tls::set_largest_block((block.size() + RESERVE) as usize);
     let (ro, r, g) = (process.ro, &layout.global_ro, &layout.global);
     ro.put(r.tls_static_size, block.size() + u64::from(layout.pthread.size));
     ro.put(r.tls_static_align, block.align());
