@@ -220,7 +220,9 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             match self.load(name, Some(id), Reference::Needed) {
                 Ok(needed) => {
                     let object = &mut self.objects[id];
-                    for list in [Some(&mut object.needed), is_filtee.then_some(&mut object.filtees)].into_iter().flatten() {
+                    for list in
+                        [Some(&mut object.needed), is_filtee.then_some(&mut object.filtees)].into_iter().flatten()
+                    {
                         if !list.contains(&needed) {
                             list.push(needed);
                         }

@@ -301,7 +301,11 @@ fn block_of_a_lone_thread_grows_up_to_its_limit() {
     assert_eq!(block.size() % block.align(), 0);
     let grown = block.clone();
     assert_eq!(block.take_within(limit, &module(64 * 1024, 16), Demand::Required), None, "more than the limit");
-    assert_eq!(block.take_within(limit, &module(8192, 1 << 20), Demand::Required), None, "aligned better than any block is");
+    assert_eq!(
+        block.take_within(limit, &module(8192, 1 << 20), Demand::Required),
+        None,
+        "aligned better than any block is"
+    );
     assert_eq!(block.take_within(limit, &module(8192, 16), Demand::Optional), None);
     assert_eq!(block, grown, "a failure changes nothing");
     let rest = limit - block.used();

@@ -237,7 +237,12 @@ impl Process {
     pub fn unlock_tls(&self) {
         // SAFETY: written once, before there is a second thread.
         let held = unsafe { self.libc.get() }.mutex_lock.is_some();
-        drop(Lock { process: self, mutex: self.global_record.address(self.layout.global.load_tls_lock), held, changes: false });
+        drop(Lock {
+            process: self,
+            mutex: self.global_record.address(self.layout.global.load_tls_lock),
+            held,
+            changes: false,
+        });
     }
 
     /// Takes the lock that `dl_iterate_phdr` holds while it walks the list of objects.

@@ -16,8 +16,8 @@ use folio_link::version::Version;
 
 use crate::debug;
 use crate::dl::exception::raise;
-use crate::dl::fork;
 use crate::dl::find_object;
+use crate::dl::fork;
 use crate::dl::open::{self, Mode};
 use crate::dl::unload;
 use crate::process::{Arguments, Process, string};
