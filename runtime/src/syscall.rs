@@ -111,6 +111,15 @@ pub fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32) -> Result {
     unsafe { syscall(sys::__NR_futex, [word.as_ptr() as usize, FUTEX_WAIT_PRIVATE, value as usize, 0, 0, 0]) }
 }
 
+/// As [`futex_wait`], for at most so many nanoseconds, fewer than a second.
+pub fn futex_wait_for(word: &core::sync::atomic::AtomicU32, value: u32, nanoseconds: u32) -> Result {
+    const FUTEX_WAIT_PRIVATE: usize = 128;
+    let limit: [i64; 2] = [0, i64::from(nanoseconds)];
+    let arguments = [word.as_ptr() as usize, FUTEX_WAIT_PRIVATE, value as usize, limit.as_ptr() as usize, 0, 0];
+    // SAFETY: the word and the `struct timespec` outlive the call.
+    unsafe { syscall(sys::__NR_futex, arguments) }
+}
+
 /// futex(2), `FUTEX_WAKE_PRIVATE`: wakes up to `count` waiters.
 pub fn futex_wake(word: &core::sync::atomic::AtomicU32, count: u32) -> Result {
     const FUTEX_WAKE_PRIVATE: usize = 129;

@@ -30,26 +30,35 @@ const ISA_1_NEEDED: u32 = 0xc000_8002;
 pub fn isa_needed(notes: &[u8]) -> Option<u32> {
     let mut needed = None;
     let mut rest = notes;
-    while let Some((kind, name, description, tail)) = next_aligned(rest) {
-        if kind == NT_GNU_PROPERTY_TYPE_0 && name == b"GNU\0" {
+    while let Some(note) = Note::first(rest) {
+        if note.kind == NT_GNU_PROPERTY_TYPE_0 && note.name == b"GNU\0" {
             if needed.is_some() {
                 return Some(0);
             }
-            needed = Some(isa_in_properties(description).unwrap_or(0));
+            needed = Some(isa_in_properties(note.description).unwrap_or(0));
         }
-        rest = tail;
+        rest = note.rest;
     }
     needed
 }
 
-/// Kind, name and description of the first note, and what follows it, where notes are aligned to 8 bytes.
-fn next_aligned(notes: &[u8]) -> Option<(u32, &[u8], &[u8], &[u8])> {
-    let [namesz, descsz, kind] = [0, 4, 8].map(|at| word(notes, at));
-    let name_end = 12usize.checked_add(namesz? as usize)?;
-    let start = name_end.checked_next_multiple_of(8)?;
-    let end = start.checked_add(descsz? as usize)?;
-    let tail = notes.get(end.checked_next_multiple_of(8)?..).unwrap_or_default();
-    Some((kind?, notes.get(12..name_end)?, notes.get(start..end)?, tail))
+/// A note where they are aligned to 8 bytes, and what follows it.
+struct Note<'n> {
+    kind: u32,
+    name: &'n [u8],
+    description: &'n [u8],
+    rest: &'n [u8],
+}
+
+impl<'n> Note<'n> {
+    fn first(notes: &'n [u8]) -> Option<Note<'n>> {
+        let [namesz, descsz, kind] = [0, 4, 8].map(|at| word(notes, at));
+        let name_end = 12usize.checked_add(namesz? as usize)?;
+        let start = name_end.checked_next_multiple_of(8)?;
+        let end = start.checked_add(descsz? as usize)?;
+        let rest = notes.get(end.checked_next_multiple_of(8)?..).unwrap_or_default();
+        Some(Note { kind: kind?, name: notes.get(12..name_end)?, description: notes.get(start..end)?, rest })
+    }
 }
 
 fn isa_in_properties(mut properties: &[u8]) -> Option<u32> {
