@@ -68,7 +68,8 @@ pub enum Problem {
     RelocationType(u32),
     /// A relocation whose place or symbol is not in the object.
     RelocationPlace,
-    /// An `R_X86_64_32` or `PC32` that does not fit.
+    /// An `R_X86_64_32` or `PC32` that does not fit. glibc says the same, stores what fits, and goes on: the program then jumps
+    /// or writes to an address that nobody meant. Here it is an error.
     Overflow {
         symbol: Vec<u8>,
         kind: u32,
