@@ -146,18 +146,26 @@ pub enum Demand {
 pub struct StaticBlock {
     /// Bytes of the modules of the start.
     base: u64,
-    /// Offsets of the places that were taken from the surplus, ascending.
-    taken: Vec<u64>,
+    /// The places that were taken from the surplus, ascending.
+    taken: Vec<Place>,
     top: u64,
     align: u64,
     optional: u64,
     surplus: u64,
 }
 
+/// A place in the surplus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// What lies before it ends here.
+    start: u64,
+    offset: u64,
+}
+
 impl StaticBlock {
     /// Bytes of all placed modules: `_dl_tls_static_used`.
     pub fn used(&self) -> u64 {
-        self.taken.last().copied().unwrap_or(self.base)
+        self.taken.last().map_or(self.base, |place| place.offset)
     }
 
     /// Bytes below the thread pointer, the surplus included. `_dl_tls_static_size` is this and the size of `struct pthread`.
@@ -180,21 +188,33 @@ impl StaticBlock {
         if module.alignment().ok()? > self.align {
             return None;
         }
-        let offset = module.offset_behind(self.used()).ok()?;
-        let taken = offset - self.used();
-        if offset > self.top || (demand == Demand::Optional && taken > self.optional) {
-            return None;
-        }
+        let (index, place) = self.gap(module).or_else(|| {
+            let place = Place { start: self.used(), offset: module.offset_behind(self.used()).ok()? };
+            (place.offset <= self.top).then_some((self.taken.len(), place))
+        })?;
         if demand == Demand::Optional {
-            self.optional -= taken;
+            self.optional = self.optional.checked_sub(place.offset - place.start)?;
         }
-        self.taken.push(offset);
-        Some(offset)
+        self.taken.insert(index, place);
+        Some(place.offset)
+    }
+
+    /// The first place between others that a module fits into, and its number.
+    fn gap(&self, module: &Module) -> Option<(usize, Place)> {
+        let starts = core::iter::once(self.base).chain(self.taken.iter().map(|place| place.offset));
+        let ends = self.taken.iter().map(|place| place.start);
+        starts.zip(ends).enumerate().find_map(|(index, (start, end))| {
+            let offset = module.offset_behind(start).ok().filter(|&offset| offset <= end)?;
+            Some((index, Place { start, offset }))
+        })
     }
 
     /// As [`take`](Self::take), where every thread there is has a block of `limit` bytes: makes the block that threads get from
     /// here on as large as it takes, and keeps the surplus behind it where there is room.
     pub fn take_within(&mut self, limit: u64, module: &Module, demand: Demand) -> Option<u64> {
+        if self.gap(module).is_some() {
+            return self.take(module, demand);
+        }
         let end = module.offset_behind(self.used()).ok().filter(|&end| end <= limit)?;
         let top = end.checked_add(self.surplus)?.checked_next_multiple_of(self.align)?;
         let before = self.top;
@@ -206,9 +226,9 @@ impl StaticBlock {
         taken
     }
 
-    /// Gives a place back that [`take`](Self::take) gave. It can be used again once all that were taken later are back too.
+    /// Gives a place back that [`take`](Self::take) gave. (glibc can use it again only if nothing was taken after it.)
     pub fn give_back(&mut self, offset: u64) {
-        self.taken.retain(|&taken| taken != offset);
+        self.taken.retain(|place| place.offset != offset);
     }
 }
 

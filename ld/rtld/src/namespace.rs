@@ -4,6 +4,9 @@
 //! own of all that this object needs, libc included, and ends with its last object; then its number is free again. One
 //! thing there can only be once: the loader. Elsewhere than in the base namespace an object of its name and symbols, but
 //! without memory of its own, stands for it (*glibc elf/dl-load.c, _dl_map_object_from_fd*; `l_real`).
+//!
+//! # Safety
+//! Namespaces are made, filled and emptied under the load lock, and never freed.
 #![allow(unsafe_code)]
 
 use alloc::boxed::Box;
