@@ -60,15 +60,15 @@ fn the_processor_that_is_needed_is_read_from_properties() {
     let needed = property(0xc000_8002, &[0b1011]);
     assert_eq!(isa_needed(&properties(&[feature.clone(), needed.clone()])), Some(0b1011));
     assert_eq!(isa_needed(&properties(&[needed.clone(), property(0xc001_0002, &[1])])), Some(0b1011));
-    assert_eq!(isa_needed(&properties(&[feature.clone()])), Some(0), "it needs nothing");
+    assert_eq!(isa_needed(&properties(std::slice::from_ref(&feature))), Some(0), "it needs nothing");
     assert_eq!(isa_needed(&properties(&[])), Some(0));
     let other = note(4, 0, 1, b"GNU\0");
     assert_eq!(isa_needed(&other), None);
-    assert_eq!(isa_needed(&[other, properties(&[needed.clone()])].concat()), Some(0b1011));
+    assert_eq!(isa_needed(&[other, properties(std::slice::from_ref(&needed))].concat()), Some(0b1011));
     // What glibc does not follow either.
     assert_eq!(isa_needed(&properties(&[property(0xc001_0002, &[1]), needed.clone()])), Some(0), "out of order");
     assert_eq!(isa_needed(&properties(&[property(0xc000_8002, &[1, 2])])), Some(0), "of another size");
-    let twice = [properties(&[needed.clone()]), properties(&[needed.clone()])].concat();
+    let twice = [properties(std::slice::from_ref(&needed)), properties(std::slice::from_ref(&needed))].concat();
     assert_eq!(isa_needed(&twice), Some(0), "two notes");
     let whole = properties(&[feature, needed]);
     for length in 0..whole.len() {
