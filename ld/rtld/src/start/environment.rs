@@ -6,6 +6,7 @@ use folio_runtime::stack::Stack;
 
 use crate::abi::libc;
 use crate::debug::{self, Categories};
+use crate::report;
 
 /// The settings of one start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,6 +98,9 @@ impl Environment {
             match name {
                 b"LD_LIBRARY_PATH" if !secure => environment.library_path = value,
                 b"LD_PRELOAD" if !secure => environment.preload = value,
+                b"LD_AUDIT" if !secure && !value.is_empty() => {
+                    report::line(format_args!("WARNING: ld.so: LD_AUDIT is not supported yet: ignored."));
+                }
                 b"LD_BIND_NOW" => environment.bind_now = !value.is_empty(),
                 // Folio looks up at once and keeps what it finds: LD_BIND_NOT asks for what cannot be seen.
                 b"LD_BIND_NOT" => {}
