@@ -249,6 +249,7 @@ unsafe impl GlobalAlloc for Arena {
     }
 
     /// Leaves fresh memory untouched: a page that nobody writes stays the kernel's page of zeros.
+    // SAFETY: as `alloc`.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         match self.allocate(layout) {
             None => ptr::null_mut(),
@@ -261,6 +262,7 @@ unsafe impl GlobalAlloc for Arena {
         }
     }
 
+    // SAFETY: the trait's contract: memory of `alloc`, with its layout, given back once.
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         match Class::of(layout) {
             // SAFETY: by the trait's contract the memory came from `alloc` with this layout and is given back.
@@ -273,6 +275,7 @@ unsafe impl GlobalAlloc for Arena {
         }
     }
 
+    // SAFETY: as `dealloc`; the memory that is given out takes the old one's place.
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
         match (Class::of(layout), Class::of(new_layout)) {

@@ -135,6 +135,9 @@ mod tests {
     }
 
     /// Goes down, spoils every callee-saved register and control word, and throws at the bottom if there is a frame.
+    ///
+    /// # Safety
+    /// `descent` is a [`Descent`], whose frame is null or that of a catch under way.
     unsafe extern "C" fn descend(descent: *mut c_void) {
         // SAFETY: the tests pass a Descent; the frame is that of a catch under way.
         unsafe {
@@ -207,6 +210,7 @@ mod tests {
 
     #[test]
     fn catches_nest() {
+        // SAFETY: called with the frame of the catch around it.
         unsafe extern "C" fn outer(outer_frame: *mut c_void) {
             let mut frame = CatchFrame::default();
             let pointer = &raw mut frame;

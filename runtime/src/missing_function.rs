@@ -17,6 +17,7 @@ pub const STUB_COUNT: usize = 4096;
 /// `push index; jmp common`, padded.
 type Stub = [u8; 16];
 
+// SAFETY: the stubs are the assembly below; the binary defines the function with this type (crate documentation).
 unsafe extern "C" {
     static folio_missing_function_stubs: [Stub; STUB_COUNT];
     fn folio_missing_function(index: usize) -> *const u8;
@@ -67,6 +68,9 @@ global_asm!(
 ///   rbp - 64   rax rcx rdx rsi rdi r8 r9 r10, downwards
 ///   rsp        vector state
 /// ```
+///
+/// # Safety
+/// Only a stub enters here, with its index on the stack.
 #[unsafe(naked)]
 unsafe extern "C" fn look_up_and_call() {
     naked_asm!(
@@ -168,6 +172,7 @@ mod tests {
 
     #[test]
     fn the_function_finds_every_register_as_it_was() {
+        // SAFETY: it touches nothing and returns.
         #[unsafe(naked)]
         unsafe extern "C" fn target() {
             naked_asm!("ret")

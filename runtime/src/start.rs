@@ -27,6 +27,7 @@ mod entry {
     use core::arch::naked_asm;
     use core::mem::offset_of;
 
+    // SAFETY: the binary defines it with this type (crate documentation).
     unsafe extern "C" {
         fn folio_start(stack: *mut usize) -> Start;
     }

@@ -41,6 +41,7 @@ pub struct TlsDescriptorArgument {
     pub index: TlsIndex,
 }
 
+// SAFETY: the binary defines both with these types (crate documentation).
 unsafe extern "C" {
     static FOLIO_TLS_GENERATION: AtomicUsize;
     fn folio_tls_get_addr_slow(index: *mut TlsIndex) -> *mut u8;
@@ -264,6 +265,7 @@ mod tests {
         (pointer, generation, block)
     }
 
+    /// Calls a descriptor's entry. (SAFETY: the entries under test, in a thread with a dtv.)
     fn call(entry: unsafe extern "C" fn(), argument: usize, wide: bool, skew: usize) -> usize {
         let descriptor = TlsDescriptor { entry: entry as *const () as usize, argument };
         // SAFETY: a descriptor's entry takes the descriptor in rax.
@@ -324,6 +326,7 @@ mod tests {
             assert_eq!(unsafe { __tls_get_addr(&mut index) } as usize, 0x10028);
             assert_eq!(SLOW.get(), (calls + 1, 0));
             // The probe's rdi is no index: an adapter provides one, on a stack that is off by 8.
+            // SAFETY: called by the probe with the index in rax.
             #[unsafe(naked)]
             unsafe extern "C" fn adapter() {
                 naked_asm!("mov rdi, rax", "sub rsp, 8", "call {}", "add rsp, 8", "ret", sym __tls_get_addr)

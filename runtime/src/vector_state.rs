@@ -14,6 +14,7 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
+// SAFETY: the binary defines both with these types (crate documentation).
 unsafe extern "C" {
     pub(crate) static FOLIO_XSAVE_SIZE: AtomicUsize;
     pub(crate) static FOLIO_XSAVE_MASK: AtomicU64;
@@ -178,6 +179,9 @@ pub(crate) mod tests {
 
     /// Defines a function that loads all registers, sets `rax`, calls `entry` on a stack that is off by `skew` bytes, and
     /// stores all registers back; it gives `rax`.
+    ///
+    /// # Safety
+    /// `entry` may be entered so, and `registers` is writable.
     macro_rules! define_probe {
         ($name:ident, $move:literal, $vector:literal) => {
             #[unsafe(naked)]

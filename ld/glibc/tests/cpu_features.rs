@@ -63,6 +63,7 @@ fn every_byte_is_what_glibc_fills() {
 /// run it on processors that the machine is not: `qemu-x86_64 -cpu Nehalem cpu_features-… this_process_too`.
 #[test]
 fn this_process_too() {
+    // SAFETY: libc declares both so (gnu_get_libc_version(3), dlvsym(3)).
     unsafe extern "C" {
         safe fn gnu_get_libc_version() -> *const c_char;
         fn dlvsym(handle: *const c_void, symbol: *const c_char, version: *const c_char) -> *const c_void;

@@ -142,6 +142,9 @@ fn threads_never_share_a_chunk() {
     let exchange: &[AtomicUsize] = Box::leak((0..SLOTS).map(|_| AtomicUsize::new(0)).collect());
 
     /// A piece of memory begins with its size; every further byte is `tag`.
+    ///
+    /// # Safety
+    /// `memory` has `size` bytes, at least 16, that are the caller's.
     unsafe fn fill(memory: *mut usize, size: usize, tag: u8) {
         // SAFETY: the callers own `size` bytes, at least 16.
         unsafe {
@@ -150,6 +153,8 @@ fn threads_never_share_a_chunk() {
         }
     }
 
+    /// # Safety
+    /// `memory` was filled by `fill`.
     unsafe fn check(memory: *mut usize) -> usize {
         // SAFETY: as above.
         unsafe {
@@ -237,6 +242,7 @@ fn a_handler_may_allocate_in_the_middle_of_a_call() {
         }
         HANDLED.fetch_add(1, Ordering::Relaxed);
     }
+    // SAFETY: libc declares them so (signal(2), pthread_self(3), pthread_kill(3)).
     unsafe extern "C" {
         fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
         fn pthread_self() -> usize;

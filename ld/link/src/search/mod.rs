@@ -113,7 +113,7 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     /// LD_LIBRARY_PATH or `--library-path`; empty when not set.
-    pub library_path: &'a [u8],
+    pub ld_library_path: &'a [u8],
     /// `--inhibit-cache`.
     pub inhibit_cache: bool,
     /// `--inhibit-rpath`: names of objects, separated by colons, whose DT_RPATH and DT_RUNPATH are ignored.
@@ -192,7 +192,7 @@ pub enum SearchError<E> {
 pub struct Search<'a> {
     settings: Settings<'a>,
     directories: Directories<'a>,
-    library_path: PathList,
+    ld_library_path: PathList,
     system: PathList,
 }
 
@@ -205,12 +205,12 @@ impl<'a> Search<'a> {
         for directory in settings.system_directories {
             system.append(directories.decompose(directory, b"", &no_tokens, b""));
         }
-        let library_path = if settings.secure || settings.library_path.is_empty() {
+        let ld_library_path = if settings.secure || settings.ld_library_path.is_empty() {
             PathList::default()
         } else {
-            directories.decompose(settings.library_path, b":;", &settings.tokens(executable), b"")
+            directories.decompose(settings.ld_library_path, b":;", &settings.tokens(executable), b"")
         };
-        Self { settings, directories, library_path, system }
+        Self { settings, directories, ld_library_path, system }
     }
 
     /// Splits the value of an object's DT_RPATH or DT_RUNPATH.
@@ -229,7 +229,7 @@ impl<'a> Search<'a> {
         let rpaths = rpaths.iter().copied().filter(of_objects);
         let runpath = requester.runpath.filter(of_objects);
         let system = (!requester.no_default_libraries).then_some(&self.system);
-        let lists = rpaths.chain([&self.library_path]).chain(runpath).chain(system);
+        let lists = rpaths.chain([&self.ld_library_path]).chain(runpath).chain(system);
         lists.flat_map(|list| self.directories.prefixes(list)).map(<[u8]>::to_vec).collect()
     }
 
@@ -286,7 +286,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        if let Some(found) = self.directories.search(&self.library_path, Rule::LibraryPath, name, probe)? {
+        if let Some(found) = self.directories.search(&self.ld_library_path, Rule::LibraryPath, name, probe)? {
             return Ok(Some(found));
         }
         if let Some(runpath) = requester.runpath

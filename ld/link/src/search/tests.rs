@@ -79,9 +79,9 @@ const PROGRAM: Owner<'_> = Owner { name: b"", origin: Some(b"/opt/bin"), is_exec
 const LIBRARY: Owner<'_> = Owner { name: b"/opt/lib/libx.so", origin: Some(b"/opt/lib"), is_executable: false };
 const PLAIN: Requester<'_> = Requester { owner: PROGRAM, runpath: None, rpaths: &[], no_default_libraries: false };
 
-fn settings(library_path: &'static str) -> Settings<'static> {
+fn settings(ld_library_path: &'static str) -> Settings<'static> {
     Settings {
-        library_path: library_path.as_bytes(),
+        ld_library_path: ld_library_path.as_bytes(),
         inhibit_cache: false,
         inhibit_rpath: None,
         secure: false,
@@ -92,9 +92,9 @@ fn settings(library_path: &'static str) -> Settings<'static> {
     }
 }
 
-fn with_hwcaps(library_path: &'static str) -> Settings<'static> {
+fn with_hwcaps(ld_library_path: &'static str) -> Settings<'static> {
     let hwcaps = Hwcaps { subdirectories: &[b"x86-64-v3", b"x86-64-v2"], isa_level: 0b111 };
-    Settings { hwcaps, ..settings(library_path) }
+    Settings { hwcaps, ..settings(ld_library_path) }
 }
 
 type Answer = Result<(String, Rule), SearchError<&'static str>>;
@@ -162,7 +162,7 @@ fn rules_have_an_order() {
 #[test]
 fn paths_are_written_as_glibc_writes_them() {
     let program = Owner { origin: Some(b"/tmp/d"), ..PROGRAM };
-    for (library_path, file, name) in [
+    for (ld_library_path, file, name) in [
         ("/tmp/d//", "/tmp/d/l", "l"),
         ("d/", "d/l", "l"),
         (":", "cwd", "cwd"),
@@ -179,8 +179,8 @@ fn paths_are_written_as_glibc_writes_them() {
         ("$LIB/..", "lib64/../l", "l"),
     ] {
         let mut disk = Disk::new(&[(file, Library)]);
-        let mut search = Search::new(settings(library_path), &program);
-        assert_eq!(needed(&mut search, &mut disk, &PLAIN, name), found(file, Rule::LibraryPath), "{library_path}");
+        let mut search = Search::new(settings(ld_library_path), &program);
+        assert_eq!(needed(&mut search, &mut disk, &PLAIN, name), found(file, Rule::LibraryPath), "{ld_library_path}");
     }
 }
 

@@ -302,7 +302,7 @@ impl World {
     }
 }
 
-pub fn library(path: &'static str, symbols: &[Sym]) -> Builder {
+pub fn shared_object(path: &'static str, symbols: &[Sym]) -> Builder {
     Builder { path, symbols: symbols.to_vec(), ..Builder::default() }
 }
 

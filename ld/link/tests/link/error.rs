@@ -64,6 +64,7 @@ fn object_and_requester_are_named_where_there_are_any() {
 
 #[test]
 fn texts_of_error_numbers_are_those_of_libc() {
+    // SAFETY: libc declares it so, and takes any number (strerror(3)).
     unsafe extern "C" {
         safe fn strerror(number: core::ffi::c_int) -> *const core::ffi::c_char;
     }

@@ -11,7 +11,7 @@ use folio_link::search::cache::Hwcaps;
 use folio_link::search::{Files, OpenError, Owner, Reference, Search, Settings};
 use folio_link::{Errno, Error, Kind, ObjectId, Objects, Problem};
 
-use crate::builder::{Builder, executable, library};
+use crate::builder::{Builder, executable, shared_object};
 
 /// A file by its inode, or what comes of opening or mapping it.
 #[allow(clippy::large_enum_variant, reason = "there are a few in each test")]
@@ -104,7 +104,7 @@ impl Process {
         let mut objects = Objects::new();
         let executable = objects.insert(Builder { kind: Some(Kind::Executable), ..program }.object());
         let settings = Settings {
-            library_path: b"",
+            ld_library_path: b"",
             inhibit_cache: false,
             inhibit_rpath: None,
             secure: false,
@@ -167,7 +167,7 @@ fn program(needed: &[&'static str]) -> Builder {
 
 /// A library that needs others.
 fn needs(inode: u64, needed: &[&'static str]) -> Node {
-    Library(inode, Builder { needed: needed.to_vec(), ..library("", &[]) })
+    Library(inode, Builder { needed: needed.to_vec(), ..shared_object("", &[]) })
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn dependencies_are_met_breadth_first_and_once() {
 /// A library that is a filter of others.
 fn filter(inode: u64, needed: &[&'static str], filters: &[&'static str], auxiliaries: &[&'static str]) -> Node {
     let (needed, filters, auxiliaries) = (needed.to_vec(), filters.to_vec(), auxiliaries.to_vec());
-    Library(inode, Builder { needed, filters, auxiliaries, ..library("", &[]) })
+    Library(inode, Builder { needed, filters, auxiliaries, ..shared_object("", &[]) })
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn roots_come_first_in_their_order() {
 
 #[test]
 fn soname_stands_for_its_object() {
-    let a = Library(1, Builder { soname: Some("liba.so.1"), ..library("", &[]) });
+    let a = Library(1, Builder { soname: Some("liba.so.1"), ..shared_object("", &[]) });
     let files =
         vec![("/lib/liba.so", a), ("/lib/liba.so.1", needs(2, &[])), ("/lib/b", needs(3, &["liba.so.1", "liba.so"]))];
     let mut process = Process::new(program(&["liba.so", "b"]), files);
@@ -279,7 +279,7 @@ fn all_that_is_missing_is_told_with_who_needs_it() {
         ("/lib/text", Refused(Problem::Header(HeaderError::NotElf))),
         ("/lib/small", OtherClass),
         ("/lib/broken", Unmappable(Problem::Placement(PlacementError::NoSegments))),
-        ("/lib/pie", Library(5, Builder { flags_1: DF_1_PIE, ..library("", &[]) })),
+        ("/lib/pie", Library(5, Builder { flags_1: DF_1_PIE, ..shared_object("", &[]) })),
     ];
     let mut process = Process::new(program(&["text", "a", "small", "broken", "pie", "/x/missing-3"]), files);
     assert_eq!(process.start(), ["", "/lib/a", "/lib/b"]);
@@ -310,7 +310,7 @@ fn all_that_is_missing_is_told_with_who_needs_it() {
 fn rpath_is_inherited_and_runpath_is_not() {
     // The program's DT_RPATH serves what its libraries need; a library's serves those that it loads.
     let files = vec![
-        ("/r/a", Library(1, Builder { needed: vec!["b"], rpath: Some("/s"), ..library("", &[]) })),
+        ("/r/a", Library(1, Builder { needed: vec!["b"], rpath: Some("/s"), ..shared_object("", &[]) })),
         ("/s/b", needs(2, &["c", "d"])),
         ("/s/c", needs(3, &[])),
         ("/r/d", needs(4, &[])),
@@ -325,7 +325,7 @@ fn rpath_is_inherited_and_runpath_is_not() {
     assert!(process.errors[0].1.starts_with("b: cannot open"));
 
     // An object with a DT_RUNPATH of its own does not use the DT_RPATHs of others.
-    let a = Library(1, Builder { needed: vec!["b"], runpath: Some("/s"), ..library("", &[]) });
+    let a = Library(1, Builder { needed: vec!["b"], runpath: Some("/s"), ..shared_object("", &[]) });
     let files = vec![("/r/a", a), ("/r/b", needs(2, &[]))];
     let mut process = Process::new(Builder { rpath: Some("/r"), ..program(&["a"]) }, files);
     assert_eq!(process.start(), ["", "/r/a"]);
@@ -333,7 +333,7 @@ fn rpath_is_inherited_and_runpath_is_not() {
 
 #[test]
 fn origin_is_the_directory_of_the_object() {
-    let a = Library(1, Builder { needed: vec!["b"], runpath: Some("$ORIGIN/plugins"), ..library("", &[]) });
+    let a = Library(1, Builder { needed: vec!["b"], runpath: Some("$ORIGIN/plugins"), ..shared_object("", &[]) });
     let files = vec![("/opt/a", a), ("/opt/plugins/b", needs(2, &[]))];
     let mut process = Process::new(program(&["/opt/a"]), files);
     assert_eq!(process.start(), ["", "/opt/a", "/opt/plugins/b"]);
@@ -341,7 +341,7 @@ fn origin_is_the_directory_of_the_object() {
 
 #[test]
 fn interpreter_is_itself_wherever_it_is_looked_for() {
-    let ld = Builder { soname: Some("ld-linux-x86-64.so.2"), needed: vec![], ..library("/lib64/ld", &[]) };
+    let ld = Builder { soname: Some("ld-linux-x86-64.so.2"), needed: vec![], ..shared_object("/lib64/ld", &[]) };
     let names = ["ld-linux-x86-64.so.2", "/elsewhere/ld-linux-x86-64.so.2"];
     let mut process = Process::new(program(&names), vec![]);
     let interpreter = process.objects.insert(Builder { kind: Some(Kind::Interpreter), ..ld }.object());

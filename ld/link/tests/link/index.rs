@@ -6,7 +6,7 @@ use folio_link::index::ScopeIndex;
 use folio_link::resolve::{Class, Definition, Reference, Uniques, lookup, lookup_indexed};
 use proptest::prelude::*;
 
-use crate::builder::{Builder, Sym, World, defined, library, undefined};
+use crate::builder::{Builder, Sym, World, defined, shared_object, undefined};
 
 const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "memcpy", "_ZN3fooC2Ev", "x", ""];
 
@@ -22,7 +22,7 @@ fn symbol() -> impl Strategy<Value = Sym> + Clone {
 
 fn objects() -> impl Strategy<Value = Vec<Builder>> {
     let object = (prop::collection::vec(symbol(), 0..4), any::<bool>())
-        .prop_map(|(symbols, sysv_hash)| Builder { sysv_hash, ..library("", &symbols) });
+        .prop_map(|(symbols, sysv_hash)| Builder { sysv_hash, ..shared_object("", &symbols) });
     // More objects than a word of the index has bits, at times.
     prop_oneof![3 => prop::collection::vec(object.clone(), 8..20), 1 => prop::collection::vec(object, 60..140)]
 }
@@ -58,7 +58,7 @@ fn small_scopes_and_few_references_are_not_worth_an_index() {
         |world: &World, references| ScopeIndex::build_if_worthwhile(&world.objects, &world.scope, references).is_some();
     assert!(!worthwhile(&world, u64::MAX), "an empty scope");
     for _ in 0..8 {
-        world.add(&library("", &[defined("f", 1)]));
+        world.add(&shared_object("", &[defined("f", 1)]));
     }
     assert!(worthwhile(&world, u64::MAX));
     assert!(!worthwhile(&world, 1));

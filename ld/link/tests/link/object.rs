@@ -4,11 +4,11 @@ use folio_elf::Addr;
 use folio_link::object::directory_of;
 use folio_link::{Kind, Objects, Problem};
 
-use crate::builder::{BIAS, Builder, DATA, DATA_SIZE, TABLES, executable, library};
+use crate::builder::{BIAS, Builder, DATA, DATA_SIZE, TABLES, executable, shared_object};
 
 #[test]
 fn objects_answer_to_their_names() {
-    let mut object = Builder { soname: Some("libx.so.1"), ..library("/lib/libx.so.1.2", &[]) }.object();
+    let mut object = Builder { soname: Some("libx.so.1"), ..shared_object("/lib/libx.so.1.2", &[]) }.object();
     assert!(object.answers_to(b"libx.so.1"));
     assert!(!object.answers_to(b"libx.so") && !object.answers_to(b"/lib/libx.so.1.2") && !object.answers_to(b""));
     object.add_name(b"libx.so");
@@ -29,7 +29,7 @@ fn directories_of_paths() {
 
 #[test]
 fn object_holds_its_segments_and_not_the_holes() {
-    let object = library("", &[]).object();
+    let object = shared_object("", &[]).object();
     assert_eq!(object.span(), (Addr(BIAS + TABLES), Addr(BIAS + DATA + DATA_SIZE)));
     for (at, held) in [(TABLES, true), (TABLES - 1, false), (DATA - 1, false), (DATA, true), (DATA + DATA_SIZE, false)]
     {
@@ -40,12 +40,12 @@ fn object_holds_its_segments_and_not_the_holes() {
 
 #[test]
 fn dynamic_section_must_lie_in_the_object() {
-    let (mut placement, image) = library("", &[]).parts();
+    let (mut placement, image) = shared_object("", &[]).parts();
     placement.dynamic = placement.dynamic.map(|extent| folio_elf::dynamic::Extent { size: 1 << 40, ..extent });
     let error = folio_link::Object::decode(Kind::Library, b"x", placement, image).unwrap_err();
     assert_eq!(error, Problem::Dynamic);
     // A program that is linked statically has none, and nothing to decode.
-    let (mut placement, image) = library("", &[]).parts();
+    let (mut placement, image) = shared_object("", &[]).parts();
     placement.dynamic = None;
     let object = folio_link::Object::decode(Kind::Executable, b"", placement, image).unwrap();
     assert!(object.symbols.is_none() && object.soname().is_none() && object.flags_1() == 0);
@@ -54,10 +54,10 @@ fn dynamic_section_must_lie_in_the_object() {
 #[test]
 fn numbers_are_used_again() {
     let mut objects = Objects::new();
-    let [a, b] = ["a", "b"].map(|path| objects.insert(library(path, &[]).object()));
+    let [a, b] = ["a", "b"].map(|path| objects.insert(shared_object(path, &[]).object()));
     assert_eq!(objects.remove(a).unwrap().path, b"a");
     assert!(objects.remove(a).is_none() && objects.get(a).is_none() && objects.get_mut(a).is_none());
-    let c = objects.insert(library("c", &[]).object());
+    let c = objects.insert(shared_object("c", &[]).object());
     assert_eq!(c, a, "the free place");
     assert_eq!(objects.iter().map(|(id, _)| id).collect::<Vec<_>>(), [c, b]);
 }

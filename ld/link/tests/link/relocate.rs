@@ -7,7 +7,9 @@ use folio_link::relocate::{self, Process};
 use folio_link::resolve::Definition;
 use folio_link::{Error, ObjectId, Problem};
 
-use crate::builder::{ABSOLUTE, BIAS, Builder, DATA, DATA_SIZE, FILL, Rela, Sym, World, defined, library, undefined};
+use crate::builder::{
+    ABSOLUTE, BIAS, Builder, DATA, DATA_SIZE, FILL, Rela, Sym, World, defined, shared_object, undefined,
+};
 
 /// What a fresh word of data holds.
 const UNTOUCHED: u64 = u64::from_le_bytes([FILL; 8]);
@@ -64,12 +66,12 @@ const LIBRARY_SYMBOL: u64 = 0x1234;
 
 /// Relocates a library whose symbol `s` another library defines: the word at the place, what was asked, and the errors.
 fn one(kind: u32, addend: i64, definition: Option<Sym>, reference: Sym) -> (u64, Vec<String>, Vec<Error>) {
-    let mut user = library("user", &[reference]);
+    let mut user = shared_object("user", &[reference]);
     user.rela = vec![Rela { place: DATA + 16, kind, symbol: user.index(reference.name), addend }];
     let mut world = World::default();
     let user = world.add(&user);
     if let Some(definition) = definition {
-        world.add(&library("provider", &[definition]));
+        world.add(&shared_object("provider", &[definition]));
     }
     let mut process = Fake::default();
     let errors = world.relocate(user, &mut process);
@@ -136,7 +138,7 @@ fn formulae_of_thread_local_storage() {
 #[test]
 fn descriptors_take_two_words() {
     let tls = Sym { kind: STT_TLS, ..defined("s", 0x20) };
-    let mut user = library("user", &[tls]);
+    let mut user = shared_object("user", &[tls]);
     let rela = |place, kind, symbol, addend| Rela { place, kind, symbol, addend };
     user.rela = vec![
         rela(DATA, R_X86_64_TLSDESC, 1, 3),
@@ -177,7 +179,7 @@ fn undefined_weak_symbols_are_zero() {
 fn undefined_symbols_are_errors_and_the_rest_is_relocated() {
     let mut user = Builder {
         needs: vec![("libv.so", 2, "V1", 0)],
-        ..library("user", &[undefined("a"), Sym { versym: 2, ..undefined("b") }])
+        ..shared_object("user", &[undefined("a"), Sym { versym: 2, ..undefined("b") }])
     };
     user.rela = [R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_RELATIVE]
         .iter()
@@ -196,7 +198,7 @@ fn undefined_symbols_are_errors_and_the_rest_is_relocated() {
 #[test]
 fn missing_functions_get_a_stub_where_the_process_has_one() {
     for stubs in [true, false] {
-        let mut user = library("user", &[undefined("a"), undefined("f")]);
+        let mut user = shared_object("user", &[undefined("a"), undefined("f")]);
         user.jmprel = vec![Rela { place: DATA, kind: R_X86_64_JUMP_SLOT, symbol: 2, addend: 0 }];
         let mut world = World::default();
         let id = world.add(&user);
@@ -261,7 +263,7 @@ fn indirect_functions_are_asked_for_their_address() {
 
 #[test]
 fn irelative_waits_for_everything_else() {
-    let mut user = library("user", &[Sym { kind: STT_GNU_IFUNC, ..defined("s", 0x10) }]);
+    let mut user = shared_object("user", &[Sym { kind: STT_GNU_IFUNC, ..defined("s", 0x10) }]);
     user.rela = vec![
         Rela { place: DATA, kind: R_X86_64_IRELATIVE, symbol: 0, addend: 0x20 },
         Rela { place: DATA + 8, kind: R_X86_64_GLOB_DAT, symbol: 1, addend: 0 },
@@ -287,7 +289,7 @@ fn copies_are_as_long_as_both_symbols_are() {
         let mut program = crate::builder::executable(&[object(DATA + 32, wanted)]);
         program.rela = vec![Rela { place: DATA + 32, kind: R_X86_64_COPY, symbol: 1, addend: 0 }];
         let program = world.add(&program);
-        let provider = world.add(&library("libv.so", &[object(DATA + DATA_SIZE - given, given)]));
+        let provider = world.add(&shared_object("libv.so", &[object(DATA + DATA_SIZE - given, given)]));
         let image = &world.objects[provider].image;
         image.store(Vaddr(DATA + DATA_SIZE - 8), 0u64).unwrap();
         let mut process = Fake::default();
@@ -301,7 +303,7 @@ fn copies_are_as_long_as_both_symbols_are() {
 #[test]
 fn broken_promise_of_relacount_does_no_harm() {
     for relacount in [0, 1, 2, 3, u64::MAX] {
-        let mut user = library("user", &[defined("s", 0x10)]);
+        let mut user = shared_object("user", &[defined("s", 0x10)]);
         let rela = |n: u64, kind, symbol, addend| Rela { place: DATA + 8 * n, kind, symbol, addend };
         user.rela =
             vec![rela(0, R_X86_64_RELATIVE, 0, 1), rela(1, R_X86_64_64, 1, 2), rela(2, R_X86_64_RELATIVE, 0, 3)];
@@ -317,7 +319,7 @@ fn broken_promise_of_relacount_does_no_harm() {
 #[test]
 fn relocations_of_the_plt_are_made_once_however_they_are_counted() {
     for jmprel_in_rela in [true, false] {
-        let mut user = library("user", &[Sym { kind: STT_GNU_IFUNC, ..defined("s", 0x10) }]);
+        let mut user = shared_object("user", &[Sym { kind: STT_GNU_IFUNC, ..defined("s", 0x10) }]);
         user.rela = vec![Rela { place: DATA, kind: R_X86_64_RELATIVE, symbol: 0, addend: 1 }];
         user.jmprel = vec![Rela { place: DATA + 8, kind: R_X86_64_JUMP_SLOT, symbol: 1, addend: 0 }];
         user.jmprel_in_rela = jmprel_in_rela;
@@ -334,7 +336,7 @@ fn relocations_of_the_plt_are_made_once_however_they_are_counted() {
 
 #[test]
 fn packed_relocations_add_the_bias() {
-    let mut user = library("user", &[]);
+    let mut user = shared_object("user", &[]);
     user.relr = vec![DATA, 0b101];
     let mut world = World::default();
     let id = world.add(&user);
@@ -349,7 +351,7 @@ fn places_outside_writable_memory_are_errors() {
     let problem = [Error::new(b"user", Problem::RelocationPlace)];
     for place in [0, crate::builder::TABLES, DATA - 8, DATA - 1, DATA + DATA_SIZE - 7, DATA + DATA_SIZE, u64::MAX] {
         for kind in [R_X86_64_RELATIVE, R_X86_64_64, R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT] {
-            let mut user = library("user", &[defined("s", 0x10)]);
+            let mut user = shared_object("user", &[defined("s", 0x10)]);
             user.rela = vec![Rela { place, kind, symbol: 1, addend: 0 }];
             let mut world = World::default();
             let id = world.add(&user);
@@ -358,7 +360,7 @@ fn places_outside_writable_memory_are_errors() {
     }
     // An address in DT_RELR is even.
     for place in [0, crate::builder::TABLES, DATA - 8, DATA - 2, DATA + DATA_SIZE - 6, DATA + DATA_SIZE, u64::MAX - 1] {
-        let mut user = library("user", &[]);
+        let mut user = shared_object("user", &[]);
         user.relr = vec![place];
         let mut world = World::default();
         let id = world.add(&user);
@@ -373,7 +375,7 @@ fn types_that_dynamic_objects_may_not_have_are_errors() {
         assert_eq!(errors, [Error::new(b"user", Problem::RelocationType(kind))]);
         assert_eq!(word, UNTOUCHED);
     }
-    let mut user = library("user", &[]);
+    let mut user = shared_object("user", &[]);
     user.rela = vec![Rela { place: DATA, kind: R_X86_64_64, symbol: u32::MAX, addend: 0 }];
     let mut world = World::default();
     let id = world.add(&user);
@@ -385,7 +387,7 @@ fn unique_copy_is_filled_though_libraries_were_bound_to_it_before() {
     let unique = |value| Sym { binding: folio_elf::symbol::STB_GNU_UNIQUE, kind: STT_OBJECT, ..defined("u", value) };
     let mut program = crate::builder::executable(&[unique(DATA + 8)]);
     program.rela = vec![Rela { place: DATA + 8, kind: R_X86_64_COPY, symbol: 1, addend: 0 }];
-    let mut provider = library("libu.so", &[unique(DATA + 16)]);
+    let mut provider = shared_object("libu.so", &[unique(DATA + 16)]);
     provider.rela = vec![Rela { place: DATA, kind: R_X86_64_GLOB_DAT, symbol: 1, addend: 0 }];
     let mut world = World::default();
     let (program, provider) = (world.add(&program), world.add(&provider));

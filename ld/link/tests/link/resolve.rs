@@ -10,7 +10,7 @@ use folio_link::relocate::bind;
 use folio_link::resolve::{Class, Definition, Reference, Scope, find_in, lookup};
 use folio_link::version::Version;
 
-use crate::builder::{ABSOLUTE, Builder, HIDDEN, Sym, UNDEFINED, World, defined, executable, library, undefined};
+use crate::builder::{ABSOLUTE, Builder, HIDDEN, Sym, UNDEFINED, World, defined, executable, shared_object, undefined};
 
 impl World {
     fn look_up(&mut self, reference: &Reference) -> Option<(ObjectId, u64)> {
@@ -40,10 +40,10 @@ fn version(name: &'static str) -> Version<'static> {
 fn first_object_of_the_scope_wins_weak_or_not() {
     for sysv_hash in [false, true] {
         let mut world = World::default();
-        world.add(&Builder { sysv_hash, ..library("none", &[undefined("f"), defined("g", 1)]) });
+        world.add(&Builder { sysv_hash, ..shared_object("none", &[undefined("f"), defined("g", 1)]) });
         let weak = Sym { binding: STB_WEAK, ..defined("f", 0x10) };
-        let first = world.add(&Builder { sysv_hash, ..library("weak", &[weak]) });
-        let second = world.add(&Builder { sysv_hash, ..library("strong", &[defined("f", 0x20)]) });
+        let first = world.add(&Builder { sysv_hash, ..shared_object("weak", &[weak]) });
+        let second = world.add(&Builder { sysv_hash, ..shared_object("strong", &[defined("f", 0x20)]) });
         assert_eq!(world.named("f", Class::Call), Some((first, 0x10)));
         assert_eq!(world.named("absent", Class::Call), None);
         world.scope.objects.reverse();
@@ -54,7 +54,7 @@ fn first_object_of_the_scope_wins_weak_or_not() {
 #[test]
 fn scopes_follow_each_other_and_next_skips_across_them() {
     let mut world = World::default();
-    let ids: Vec<_> = (1..4).map(|n| world.add(&library("", &[defined("f", n)]))).collect();
+    let ids: Vec<_> = (1..4).map(|n| world.add(&shared_object("", &[defined("f", n)]))).collect();
     let scopes = [Scope { objects: ids[..2].to_vec() }, Scope { objects: ids[2..].to_vec() }];
     let reference = Reference::new(b"f", None, Class::Call);
     let mut find =
@@ -69,8 +69,8 @@ fn scopes_follow_each_other_and_next_skips_across_them() {
 #[test]
 fn objects_that_are_gone_are_passed_over() {
     let mut world = World::default();
-    let gone = world.add(&library("", &[defined("f", 1)]));
-    let left = world.add(&library("", &[defined("f", 2)]));
+    let gone = world.add(&shared_object("", &[defined("f", 1)]));
+    let left = world.add(&shared_object("", &[defined("f", 2)]));
     world.objects.remove(gone);
     assert_eq!(world.named("f", Class::Call), Some((left, 2)));
 }
@@ -86,12 +86,12 @@ fn symbols_of_an_object_alone_do_not_bind_others() {
     ];
     for change in alone {
         let mut world = World::default();
-        world.add(&library("own", &[change(defined("f", 1))]));
-        let other = world.add(&library("other", &[defined("f", 2)]));
+        world.add(&shared_object("own", &[change(defined("f", 1))]));
+        let other = world.add(&shared_object("other", &[defined("f", 2)]));
         assert_eq!(world.named("f", Class::Call), Some((other, 2)));
     }
     let mut world = World::default();
-    let id = world.add(&library("own", &[Sym { visibility: STV_PROTECTED, ..defined("f", 1) }]));
+    let id = world.add(&shared_object("own", &[Sym { visibility: STV_PROTECTED, ..defined("f", 1) }]));
     assert_eq!(world.named("f", Class::Call), Some((id, 1)));
 }
 
@@ -99,7 +99,7 @@ fn symbols_of_an_object_alone_do_not_bind_others() {
 fn each_kind_of_definition_is_found() {
     for kind in [STT_NOTYPE, STT_OBJECT, STT_COMMON, STT_TLS, STT_GNU_IFUNC] {
         let mut world = World::default();
-        let id = world.add(&library("", &[Sym { kind, ..defined("f", 1) }]));
+        let id = world.add(&shared_object("", &[Sym { kind, ..defined("f", 1) }]));
         assert_eq!(world.named("f", Class::Address), Some((id, 1)), "{kind}");
     }
 }
@@ -113,7 +113,7 @@ fn value_zero_defines_only_absolute_and_tls_symbols() {
     ];
     for (symbol, counts) in cases {
         let mut world = World::default();
-        world.add(&library("", &[symbol]));
+        world.add(&shared_object("", &[symbol]));
         assert_eq!(world.named("f", Class::Address).is_some(), counts, "{symbol:?}");
     }
 }
@@ -123,7 +123,7 @@ fn canonical_address_counts_for_addresses_and_not_for_calls() {
     let mut world = World::default();
     let program = executable(&[Sym { section: UNDEFINED, ..defined("f", 0x400) }]);
     let program = world.add(&program);
-    let provider = world.add(&library("", &[defined("f", 0x10)]));
+    let provider = world.add(&shared_object("", &[defined("f", 0x10)]));
     assert_eq!(world.named("f", Class::Address), Some((program, 0x400)));
     assert_eq!(world.named("f", Class::Call), Some((provider, 0x10)));
 }
@@ -132,14 +132,14 @@ fn canonical_address_counts_for_addresses_and_not_for_calls() {
 fn copies_come_from_anywhere_but_the_executable() {
     let mut world = World::default();
     let program = world.add(&executable(&[Sym { kind: STT_OBJECT, ..defined("environ", 0x400) }]));
-    let provider = world.add(&library("", &[Sym { kind: STT_OBJECT, ..defined("environ", 0x10) }]));
+    let provider = world.add(&shared_object("", &[Sym { kind: STT_OBJECT, ..defined("environ", 0x10) }]));
     assert_eq!(world.named("environ", Class::Copy), Some((provider, 0x10)));
     assert_eq!(world.named("environ", Class::Address), Some((program, 0x400)));
 }
 
 #[test]
 fn protected_symbols_are_their_objects_own() {
-    let protected = library("own", &[Sym { visibility: STV_PROTECTED, ..defined("f", 0x10) }]);
+    let protected = shared_object("own", &[Sym { visibility: STV_PROTECTED, ..defined("f", 0x10) }]);
     // The executable defines the name: the library's own references do not see that.
     let mut world = World::default();
     let program = world.add(&executable(&[defined("f", 0x400)]));
@@ -156,7 +156,7 @@ fn protected_symbols_are_their_objects_own() {
     assert_eq!(world.bound(own, &protected, "f", Class::Address), Some((program, 0x400)));
     // Another library comes first.
     let mut world = World::default();
-    world.add(&library("other", &[defined("f", 0x20)]));
+    world.add(&shared_object("other", &[defined("f", 0x20)]));
     let own = world.add(&protected);
     for class in [Class::Call, Class::Address] {
         assert_eq!(world.bound(own, &protected, "f", class), Some((own, 0x10)));
@@ -168,7 +168,7 @@ fn three_versions() -> Builder {
     let symbols = [(0x10, 2 | HIDDEN), (0x20, 3 | HIDDEN), (0x30, 4)];
     Builder {
         defines: vec![(1, "libv.so", 1), (2, "V1", 0), (3, "V2", 0), (4, "V3", 0)],
-        ..library("libv.so", &symbols.map(|(value, versym)| Sym { versym, ..defined("f", value) }))
+        ..shared_object("libv.so", &symbols.map(|(value, versym)| Sym { versym, ..defined("f", value) }))
     }
 }
 
@@ -195,13 +195,13 @@ fn base_definitions_take_any_version_but_an_exact_one() {
     {
         let mut world = World::default();
         let defines = vec![(1, "libv.so", 1), (2, "V1", 0), (3, "V2", 0)];
-        world.add(&Builder { defines, ..library("libv.so", &[Sym { versym, ..defined("f", 0x10) }]) });
+        world.add(&Builder { defines, ..shared_object("libv.so", &[Sym { versym, ..defined("f", 0x10) }]) });
         assert_eq!(world.look_up(&Reference::new(b"f", Some(&wanted), Class::Call)).is_some(), plain, "{versym:#x}");
         assert_eq!(world.look_up(&Reference::new(b"f", Some(&exact), Class::Call)).is_some(), strict, "{versym:#x}");
     }
     // An object without versions at all satisfies both.
     let mut world = World::default();
-    world.add(&library("libv.so", &[defined("f", 0x10)]));
+    world.add(&shared_object("libv.so", &[defined("f", 0x10)]));
     assert!(world.look_up(&Reference::new(b"f", Some(&exact), Class::Call)).is_some());
 }
 
@@ -212,7 +212,7 @@ fn reference_without_version_takes_the_oldest_or_the_only_one() {
         let symbols: Vec<Sym> =
             versyms.iter().zip(1..).map(|(&versym, n)| Sym { versym, ..defined("f", 0x10 * n) }).collect();
         let defines = vec![(1, "libv.so", 1), (2, "V1", 0), (3, "V2", 0), (4, "V3", 0)];
-        world.add(&Builder { defines, ..library("libv.so", &symbols) });
+        world.add(&Builder { defines, ..shared_object("libv.so", &symbols) });
         let reference = Reference { newest, ..Reference::new(b"f", None, Class::Call) };
         world.look_up(&reference).map(|(_, value)| value)
     };
@@ -237,7 +237,7 @@ fn references_carry_the_version_that_their_object_needs() {
     let mut world = World::default();
     let user = Builder {
         needs: vec![("libv.so", 2, "V2", 0), ("libv.so", 3, "V1", 0)],
-        ..library("user", &[Sym { versym: 2, ..undefined("f") }])
+        ..shared_object("user", &[Sym { versym: 2, ..undefined("f") }])
     };
     let id = world.add(&user);
     let provider = world.add(&three_versions());
@@ -248,8 +248,8 @@ fn references_carry_the_version_that_their_object_needs() {
 fn unique_names_have_one_definition_whatever_the_scope() {
     let unique = |value| Sym { binding: STB_GNU_UNIQUE, kind: STT_OBJECT, ..defined("u", value) };
     let mut world = World::default();
-    let first = world.add(&library("first", &[unique(0x10)]));
-    let second = world.add(&library("second", &[unique(0x20)]));
+    let first = world.add(&shared_object("first", &[unique(0x10)]));
+    let second = world.add(&shared_object("second", &[unique(0x20)]));
     assert_eq!(world.named("u", Class::Address), Some((first, 0x10)));
     world.scope.objects = vec![second];
     assert_eq!(world.named("u", Class::Address), Some((first, 0x10)), "settled by the first");
@@ -266,7 +266,7 @@ fn copy_of_a_unique_name_is_the_definition_from_then_on() {
     let program = executable(&[Sym { value: 0x400, ..unique }]);
     let mut world = World::default();
     let program_id = world.add(&program);
-    let provider = world.add(&library("", &[unique]));
+    let provider = world.add(&shared_object("", &[unique]));
     assert_eq!(world.bound(program_id, &program, "u", Class::Copy), Some((provider, 0x10)), "what is copied");
     world.scope.objects = vec![provider];
     assert_eq!(world.named("u", Class::Address), Some((program_id, 0x400)), "what it is copied to");
@@ -277,7 +277,7 @@ fn copy_of_a_unique_name_is_the_definition_from_then_on() {
 #[test]
 fn hidden_definitions_are_not_candidates_of_an_object() {
     let mut world = World::default();
-    let id = world.add(&library("", &[Sym { visibility: STV_HIDDEN, ..defined("f", 1) }]));
+    let id = world.add(&shared_object("", &[Sym { visibility: STV_HIDDEN, ..defined("f", 1) }]));
     let object = &world.objects[id];
     assert!(find_in(object, &Reference::new(b"f", None, Class::Call)).is_none());
 }

@@ -4,7 +4,7 @@ use folio_elf::Vaddr;
 use folio_elf::symbol::{STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK};
 use proptest::prelude::*;
 
-use crate::builder::{Builder, DATA, DATA_SIZE, FILL, Rela, Sym, TABLES, World, defined, executable, library};
+use crate::builder::{Builder, DATA, DATA_SIZE, FILL, Rela, Sym, TABLES, World, defined, executable, shared_object};
 use crate::relocate::Fake;
 
 fn symbol() -> impl Strategy<Value = Sym> {
@@ -53,7 +53,7 @@ prop_compose! {
         versions in prop::collection::vec((any::<u16>(), prop_oneof![Just("V1"), Just("V2")], 0..4u16), 0..4),
     ) -> Builder {
         let needs = versions.iter().map(|&(index, name, flags)| ("libb.so", index, name, flags)).collect();
-        Builder { rela, jmprel, relr, relacount, jmprel_in_rela, sysv_hash, needs, defines: versions, ..library("", &symbols) }
+        Builder { rela, jmprel, relr, relacount, jmprel_in_rela, sysv_hash, needs, defines: versions, ..shared_object("", &symbols) }
     }
 }
 

@@ -4,7 +4,7 @@ use folio_elf::version::VER_FLG_WEAK;
 use folio_link::Problem;
 use folio_link::version::check;
 
-use crate::builder::{Builder, World, executable, library};
+use crate::builder::{Builder, World, executable, shared_object};
 
 fn sentences(world: &World, id: folio_link::ObjectId) -> Vec<String> {
     let mut sentences = Vec::new();
@@ -14,7 +14,7 @@ fn sentences(world: &World, id: folio_link::ObjectId) -> Vec<String> {
 
 fn provider() -> Builder {
     let defines = vec![(1, "libv.so", 1), (2, "V1", 0), (3, "V2", 0)];
-    Builder { soname: Some("libv.so"), defines, ..library("/lib/libv.so.1.2", &[]) }
+    Builder { soname: Some("libv.so"), defines, ..shared_object("/lib/libv.so.1.2", &[]) }
 }
 
 #[test]
@@ -28,12 +28,12 @@ fn all_missing_versions_are_told_in_one_run() {
         ("libv.so", 6, "V5", 0),
     ];
     let program = world.add(&Builder { needs: needs.clone(), ..executable(&[]) });
-    let library = world.add(&Builder { needs, ..library("/lib/user.so", &[]) });
+    let library = world.add(&Builder { needs, ..shared_object("/lib/user.so", &[]) });
     world.add(&provider());
     world.add(&Builder {
         soname: Some("libother.so"),
         defines: vec![(2, "O0", 0)],
-        ..self::library("/lib/other", &[])
+        ..self::shared_object("/lib/other", &[])
     });
     assert_eq!(
         sentences(&world, program),
@@ -51,8 +51,8 @@ fn versions_are_compared_by_name_too() {
     let mut world = World::default();
     // Two names of one hash: 'b' << 4 + 'a' == 'a' << 4 + 'q'.
     assert_eq!(folio_elf::hash::sysv(b"ba"), folio_elf::hash::sysv(b"aq"));
-    let user = world.add(&Builder { needs: vec![("libv.so", 2, "ba", 0)], ..library("/lib/user.so", &[]) });
-    world.add(&Builder { soname: Some("libv.so"), defines: vec![(2, "aq", 0)], ..library("/lib/libv.so", &[]) });
+    let user = world.add(&Builder { needs: vec![("libv.so", 2, "ba", 0)], ..shared_object("/lib/user.so", &[]) });
+    world.add(&Builder { soname: Some("libv.so"), defines: vec![(2, "aq", 0)], ..shared_object("/lib/libv.so", &[]) });
     assert_eq!(sentences(&world, user), ["/lib/libv.so: version `ba' not found (required by /lib/user.so)"]);
 }
 
@@ -60,8 +60,8 @@ fn versions_are_compared_by_name_too() {
 fn providers_without_versions_are_warned_of_and_absent_ones_are_no_error_here() {
     let mut world = World::default();
     let needs = vec![("libv.so", 2, "V3", 0), ("absent.so", 3, "V3", 0)];
-    let user = world.add(&Builder { needs, ..library("/lib/user.so", &[]) });
-    world.add(&Builder { soname: Some("libv.so"), ..library("/lib/libv.so", &[]) });
+    let user = world.add(&Builder { needs, ..shared_object("/lib/user.so", &[]) });
+    world.add(&Builder { soname: Some("libv.so"), ..shared_object("/lib/libv.so", &[]) });
     assert_eq!(sentences(&world, user), ["/lib/libv.so: no version information available (required by /lib/user.so)"]);
     assert!(Problem::NoVersions { requester: Vec::new() }.is_warning());
 }
@@ -69,8 +69,11 @@ fn providers_without_versions_are_warned_of_and_absent_ones_are_no_error_here() 
 #[test]
 fn indices_lead_to_versions() {
     let mut world = World::default();
-    let user =
-        Builder { needs: vec![("libv.so", 7, "V2", 0)], defines: vec![(1, "u", 1), (2, "U1", 0)], ..library("u", &[]) };
+    let user = Builder {
+        needs: vec![("libv.so", 7, "V2", 0)],
+        defines: vec![(1, "u", 1), (2, "U1", 0)],
+        ..shared_object("u", &[])
+    };
     let id = world.add(&user);
     let versions = &world.objects[id].versions;
     let name = |versym| versions.get(versym).map(|version| version.name);

@@ -6,7 +6,7 @@ use folio_link::relocate::check;
 use folio_link::resolve::{Class, Definition, Reference, Watch, lookup_watched};
 use folio_link::{ObjectId, Objects};
 
-use crate::builder::{Builder, DATA, FILL, Rela, Sym, World, defined, library, undefined};
+use crate::builder::{Builder, DATA, FILL, Rela, Sym, World, defined, shared_object, undefined};
 
 #[derive(Default)]
 struct Eyes {
@@ -35,9 +35,9 @@ fn weak(name: &'static str, value: u64) -> Sym {
 #[test]
 fn weak_definitions_yield_only_if_asked_to_and_only_to_global_ones() {
     let mut world = World::default();
-    let first = world.add(&library("", &[weak("f", 1), weak("g", 1)]));
-    world.add(&library("", &[weak("g", 2)]));
-    let last = world.add(&library("", &[defined("f", 3)]));
+    let first = world.add(&shared_object("", &[weak("f", 1), weak("g", 1)]));
+    world.add(&shared_object("", &[weak("g", 2)]));
+    let last = world.add(&shared_object("", &[defined("f", 3)]));
     for (weak_yields, f) in [(false, first), (true, last)] {
         let mut eyes = Eyes { weak_yields, ..Eyes::default() };
         let mut find = |name: &[u8]| {
@@ -55,7 +55,7 @@ fn weak_definitions_yield_only_if_asked_to_and_only_to_global_ones() {
 fn referring() -> Builder {
     let optional = Sym { binding: STB_WEAK, ..undefined("optional") };
     let wanted = [undefined("f"), undefined("v"), undefined("no_f"), undefined("no_v"), optional];
-    let builder = library("user", &wanted);
+    let builder = shared_object("user", &wanted);
     let rela = |place, kind, name: &str| Rela { place: DATA + place, kind, symbol: builder.index(name), addend: 0 };
     Builder {
         rela: vec![
@@ -82,7 +82,7 @@ fn checking_reports_what_is_missing_once_and_stores_nothing() {
     ] {
         let mut world = World::default();
         let user = world.add(&referring());
-        world.add(&library("", &[defined("f", 1), defined("v", 2)]));
+        world.add(&shared_object("", &[defined("f", 1), defined("v", 2)]));
         let mut eyes = Eyes::default();
         let mut errors = Vec::new();
         check(&world.objects, user, &world.scope, now, b"", &mut eyes, &mut |error| errors.push(error.to_string()));

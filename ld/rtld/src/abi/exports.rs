@@ -28,9 +28,16 @@ union TunableValue {
     sized_text: *const (*const u8, usize),
 }
 
+/// libc's function that takes a tunable's value into use.
+///
+/// # Safety
+/// The argument is a value of the type of the tunable that the function was passed for.
 type Callback = unsafe extern "C" fn(*mut TunableValue);
 
 /// `__tunable_get_val`: stores the value of a tunable by the width of its type, and calls `callback` if the user set it.
+///
+/// # Safety
+/// `result` is a variable of the tunable's type, and `callback`, if any, takes such a value.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __tunable_get_val(id: c_int, result: *mut u8, callback: Option<Callback>) {
     let process = Process::get();
@@ -60,7 +67,7 @@ unsafe extern "C" fn __tunable_get_val(id: c_int, result: *mut u8, callback: Opt
 
 /// `__tunable_is_initialized` (2.39 and later): whether the user set a tunable.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn __tunable_is_initialized(id: c_int) -> bool {
+extern "C" fn __tunable_is_initialized(id: c_int) -> bool {
     // SAFETY: tunables do not change after the start.
     let tunables = unsafe { Process::get().tunables.get() };
     usize::try_from(id).is_ok_and(|id| tunables.is_set(id))
@@ -68,12 +75,15 @@ unsafe extern "C" fn __tunable_is_initialized(id: c_int) -> bool {
 
 /// `_dl_x86_get_cpu_features`: what libraries that were built against old versions ask.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn _dl_x86_get_cpu_features(_leaves: u32) -> *const u8 {
+extern "C" fn _dl_x86_get_cpu_features(_leaves: u32) -> *const u8 {
     let process = Process::get();
     with_exposed_provenance_mut(process.ro.address(process.layout.global_ro.cpu_features))
 }
 
 /// `__nptl_change_stack_perm` (up to 2.40): makes a thread's stack executable.
+///
+/// # Safety
+/// `thread` is the control block of a thread that libc is creating.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __nptl_change_stack_perm(thread: *mut u8) -> c_int {
     let (start, size) = threads::own_stack(Process::get(), thread.expose_provenance());
@@ -85,6 +95,9 @@ unsafe extern "C" fn __nptl_change_stack_perm(thread: *mut u8) -> c_int {
 
 /// `_dl_fatal_printf` (up to 2.36): prints and ends the process. libc uses it for errors that nobody catches, with `%s`
 /// alone in its formats.
+///
+/// # Safety
+/// `format` is a C string, with at most five conversions, all of them `%s`, each of which has its C string.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_fatal_printf(
     format: *const c_char,

@@ -22,11 +22,13 @@ pub trait Field: Copy {
 macro_rules! field {
     ($($integer:ty => $atomic:ty),*) => {$(
         impl Field for $integer {
+            // SAFETY: the trait's contract.
             #[inline]
             unsafe fn load(at: *mut u8) -> Self {
                 // SAFETY: the caller promises validity and alignment.
                 unsafe { <$atomic>::from_ptr(at.cast()) }.load(Ordering::Acquire)
             }
+            // SAFETY: the trait's contract.
             #[inline]
             unsafe fn store(at: *mut u8, value: Self) {
                 // SAFETY: the caller promises validity and alignment.

@@ -15,6 +15,9 @@ use super::Lines;
 use crate::process::string;
 
 /// Says what libc asks to be said.
+///
+/// # Safety
+/// `format` is a C string, and the words are what its conversions say.
 pub unsafe extern "C" fn debug_printf(format: *const c_char, a: usize, b: usize, c: usize, d: usize, e: usize) {
     let mut arguments = [a, b, c, d, e].into_iter();
     let mut lines = Lines::new();

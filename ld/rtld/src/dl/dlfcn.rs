@@ -23,6 +23,9 @@ use crate::dl::unload;
 use crate::process::{Arguments, Process, string};
 
 /// `_dl_open`: gives the link map of the object that `file` means, loading it and what it needs.
+///
+/// # Safety
+/// `file` is a C string, and `argv` and `envp` are NULL-terminated arrays of them, as libc's `dlopen` passes them.
 pub unsafe extern "C" fn open(
     file: *const c_char,
     mode: c_int,
@@ -52,6 +55,9 @@ pub unsafe extern "C" fn open(
 }
 
 /// `_dl_close`: takes one opening of an object back.
+///
+/// # Safety
+/// Only libc's `dlclose` calls; `map` is compared, and read only if it is that of an open object.
 pub unsafe extern "C" fn close(map: *mut u8) {
     let process = Process::get();
     let outcome = {
@@ -87,6 +93,10 @@ const RETURN_NEWEST: c_int = 2;
 
 /// `_dl_lookup_symbol_x`: finds the definition of `name` in a NULL-terminated list of scopes. Gives the defining object's
 /// link map and puts the symbol's address into `*reference`; both null for a weak reference that nobody defines.
+///
+/// # Safety
+/// `name` is a C string; `requester` and `skip` are link maps or null; `reference` is a variable of the caller's with null or
+/// a symbol in it; `scopes` is a NULL-terminated array of scope elements; `version` is null or a structure.
 pub unsafe extern "C" fn lookup_symbol_x(
     name: *const c_char,
     requester: *mut u8,
@@ -172,6 +182,9 @@ pub unsafe extern "C" fn lookup_symbol_x(
 }
 
 /// Whether `symbol` is a weak reference.
+///
+/// # Safety
+/// `symbol` is null or an `Elf64_Sym`.
 unsafe fn is_weak(symbol: *const c_void) -> bool {
     // `st_info` is the fifth byte of an Elf64_Sym.
     // SAFETY: the caller passes null or an Elf64_Sym.
@@ -179,6 +192,9 @@ unsafe fn is_weak(symbol: *const c_void) -> bool {
 }
 
 /// The scopes that libc passes, as Folio's own.
+///
+/// # Safety
+/// `scopes` is a NULL-terminated array of scope elements that list link maps.
 unsafe fn read_scopes(process: &Process, scopes: *const *const c_void) -> Vec<Scope> {
     let mut read = Vec::new();
     let mut next = scopes;
@@ -198,15 +214,15 @@ unsafe fn read_scopes(process: &Process, scopes: *const *const c_void) -> Vec<Sc
 
 /// `_dl_mcount`: call counting for a profiled object; there is none (sprof(1)).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _dl_mcount(_from: usize, _to: usize) {}
+pub extern "C" fn _dl_mcount(_from: usize, _to: usize) {}
 
 /// `__rtld_libc_freeres`: what memory checkers ask at exit; Folio's memory is not from malloc.
-pub unsafe extern "C" fn libc_freeres() {}
+pub extern "C" fn libc_freeres() {}
 
 /// `_dl_audit_preinit`: called at each start; without auditors there is nothing to do.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn _dl_audit_preinit(_map: *mut u8) {}
+extern "C" fn _dl_audit_preinit(_map: *mut u8) {}
 
 /// `_dl_audit_symbind_alt`: called only when there are auditors.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn _dl_audit_symbind_alt(_map: *mut u8, _symbol: *const u8, _value: *mut usize, _provider: *mut u8) {}
+extern "C" fn _dl_audit_symbind_alt(_map: *mut u8, _symbol: *const u8, _value: *mut usize, _provider: *mut u8) {}

@@ -63,6 +63,9 @@ impl Exception {
 }
 
 /// `_dl_error_free`: frees the message of an exception that says it is ours.
+///
+/// # Safety
+/// `message` is null or the message of an exception that `Exception::create` made, and is not used any more.
 pub unsafe extern "C" fn error_free(message: *mut u8) {
     if message.is_null() {
         return;
@@ -76,6 +79,9 @@ pub unsafe extern "C" fn error_free(message: *mut u8) {
 }
 
 /// `_dl_exception_create`: what libc up to 2.36 calls when it raises.
+///
+/// # Safety
+/// `result` is a structure of the caller's, `object` and `message` are C strings or null.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_exception_create(result: *mut Exception, object: *const c_char, message: *const c_char) {
     // SAFETY: C strings and a structure of the caller's.
@@ -145,9 +151,16 @@ fn catcher_slot(process: &Process) -> &'static AtomicUsize {
     unsafe { AtomicUsize::from_ptr(field) }
 }
 
+/// What may raise.
+///
+/// # Safety
+/// It is called with the argument that came with it.
 type Operation = unsafe extern "C" fn(*mut c_void);
 
 /// Runs `operation` with `slot` holding `catcher`; gives whether it was left by a raise.
+///
+/// # Safety
+/// `operation` may be called with `argument`, and `catcher` stays writable meanwhile.
 unsafe fn run_with(slot: &AtomicUsize, catcher: *mut Catcher, operation: Operation, argument: *mut c_void) -> bool {
     let outer = slot.swap(catcher.expose_provenance(), Ordering::Relaxed);
     // SAFETY: the catcher lives until this function returns, and the slot is given back before.
@@ -158,6 +171,9 @@ unsafe fn run_with(slot: &AtomicUsize, catcher: *mut Catcher, operation: Operati
 
 /// `_dl_catch_exception` (2.37 and later): runs `operation`, and gives the errno of the error it raised, or 0. Without
 /// `result`, an error raised inside is fatal.
+///
+/// # Safety
+/// `operation` may be called with `argument`; `result` is null or a structure of the caller's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_catch_exception(result: *mut Exception, operation: Operation, argument: *mut c_void) -> i32 {
     let slot = catcher_slot(Process::get());
@@ -180,6 +196,9 @@ unsafe extern "C" fn _dl_catch_exception(result: *mut Exception, operation: Oper
 }
 
 /// `_dl_catch_error`: the same, taken apart (2.37 and later; before, libc's own is used).
+///
+/// # Safety
+/// `operation` may be called with `argument`; the first three are variables of the caller's.
 pub unsafe extern "C" fn catch_error(
     object: *mut *const c_char,
     message: *mut *const c_char,
@@ -200,6 +219,9 @@ pub unsafe extern "C" fn catch_error(
 }
 
 /// `_dl_signal_exception` (2.37 and later).
+///
+/// # Safety
+/// `exception` is a structure that the caller gives away; no frame up to the catcher holds anything to clean up.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_signal_exception(errno: i32, exception: *const Exception, _occasion: *const c_char) -> ! {
     // SAFETY: the caller's structure, whose ownership passes on.
@@ -207,6 +229,9 @@ unsafe extern "C" fn _dl_signal_exception(errno: i32, exception: *const Exceptio
 }
 
 /// `_dl_signal_error` (2.37 and later).
+///
+/// # Safety
+/// `object` and `message` are C strings or null; no frame up to the catcher holds anything to clean up.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_signal_error(
     errno: i32,

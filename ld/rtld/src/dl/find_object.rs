@@ -128,6 +128,9 @@ pub fn map_at(address: usize) -> usize {
 }
 
 /// `struct dl_find_object`: flags, start, end, link map, unwinding table; then reserved words.
+///
+/// # Safety
+/// `result` is a structure of 96 bytes of the caller's.
 pub unsafe extern "C" fn find_object(address: *mut u8, result: *mut usize) -> i32 {
     let Some(range) = find(address.addr()) else { return -1 };
     let words = [0, range.start, range.end, range.map, range.eh_frame_header];
@@ -138,12 +141,12 @@ pub unsafe extern "C" fn find_object(address: *mut u8, result: *mut usize) -> i3
 
 /// `_dl_find_dso_for_object`: the link map of the object one of whose segments holds `address`, or null.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn _dl_find_dso_for_object(address: usize) -> *mut u8 {
+extern "C" fn _dl_find_dso_for_object(address: usize) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut(map_at(address))
 }
 
 /// `_dl_readonly_area` (2.42 and later): 0 if all of the area is read-only, 1 if not, 2 if no object holds it.
-pub unsafe extern "C" fn readonly_area(start: usize, size: usize) -> i32 {
+pub extern "C" fn readonly_area(start: usize, size: usize) -> i32 {
     const READ_ONLY: i32 = 0;
     const WRITABLE: i32 = 1;
     const NOT_AN_OBJECTS: i32 = 2;

@@ -30,6 +30,9 @@ struct Directory {
 }
 
 /// `_dl_rtld_di_serinfo`: fills in size and number, or the directories.
+///
+/// # Safety
+/// `map` is a link map; `result` is a `Dl_serinfo` as large as an earlier count said.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_rtld_di_serinfo(map: *mut u8, result: *mut u8, counting: bool) -> c_int {
     let process = Process::get();

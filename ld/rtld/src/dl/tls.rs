@@ -380,6 +380,9 @@ pub fn initialise_in_all(layout: &Layout, map: LinkMap) {
 
 /// `_dl_allocate_tls`: makes a dtv for the control block at `thread`, or for a new block of static TLS if that is null, and
 /// initialises all static TLS. Null if there is no memory; libc expects its `errno` to say so.
+///
+/// # Safety
+/// `thread` is null, or a control block of a thread that does not run yet, above its static TLS.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_allocate_tls(thread: *mut u8) -> *mut u8 {
     let process = Process::get();
@@ -428,6 +431,9 @@ fn set_errno_no_memory(process: &Process) {
 
 /// `_dl_allocate_tls_init`: makes the dtv and static TLS of a reused stack new. The second argument has had two opposite
 /// meanings; it is always right to initialise.
+///
+/// # Safety
+/// `thread` is null, or the control block of a thread that has ended, with the dtv that it had.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_allocate_tls_init(thread: *mut u8, _: bool) -> *mut u8 {
     if thread.is_null() {
@@ -451,6 +457,9 @@ unsafe extern "C" fn _dl_allocate_tls_init(thread: *mut u8, _: bool) -> *mut u8 
 }
 
 /// `_dl_deallocate_tls`: frees the dynamic blocks and the dtv of a thread, and its static block if it has one of its own.
+///
+/// # Safety
+/// `thread` is the control block of a thread that has ended; nothing of its TLS is used any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_deallocate_tls(thread: *mut u8, free_block: bool) {
     let process = Process::get();
@@ -499,6 +508,9 @@ fn update(layout: &Layout, thread: usize) -> Dtv {
 }
 
 /// What `__tls_get_addr` and dynamic TLS descriptors call when the dtv has no answer. Cannot fail but for want of memory.
+///
+/// # Safety
+/// `index` is a pair of words of an object's GOT that names a loaded module.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn folio_tls_get_addr_slow(index: *mut TlsIndex) -> *mut u8 {
     // SAFETY: compilers pass the address of a pair of words of an object's GOT.
@@ -558,6 +570,9 @@ fn create_block(dtv: Dtv, module: usize, of: &Module) -> Option<usize> {
 }
 
 /// `_dl_tls_get_addr_soft`: this thread's block of an object, or null if it has none yet.
+///
+/// # Safety
+/// `map` is null or a link map.
 pub unsafe extern "C" fn tls_get_addr_soft(map: *mut u8) -> *mut u8 {
     let layout = Process::get().layout;
     // SAFETY: libc passes link maps.
@@ -580,6 +595,9 @@ pub unsafe extern "C" fn tls_get_addr_soft(map: *mut u8) -> *mut u8 {
 }
 
 /// `_dl_get_tls_static_info`: what sanitizers of older GCC ask.
+///
+/// # Safety
+/// Both are variables of the caller's.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_get_tls_static_info(size: *mut usize, align: *mut usize) {
     let process = Process::get();

@@ -18,6 +18,7 @@ use crate::image::map::image_of;
 const PROGRAM_HEADER: usize = 56;
 const PT_PHDR: u32 = 6;
 
+// SAFETY: every link editor defines this symbol for the image that it makes, and only its address is taken.
 unsafe extern "C" {
     /// Folio's own first byte (`linker-scripts/rtld.ld`).
     static __ehdr_start: u8;

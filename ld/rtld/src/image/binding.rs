@@ -74,6 +74,7 @@ impl Questions for Binding<'_> {
     }
 
     fn tls_descriptor(&mut self, object: Option<ObjectId>, offset: u64) -> Result<[u64; 2], Problem> {
+        // Only the address is taken: whoever reads the descriptor calls by its convention.
         let entry = |entry: unsafe extern "C" fn()| entry as usize as u64;
         let Some(object) = object else { return Ok([entry(tlsdesc_undefined_weak), offset]) };
         // SAFETY: the load lock is held during relocation.

@@ -21,6 +21,8 @@ use crate::dl::fork;
 use crate::namespace::Namespace;
 use crate::process::{Arguments, Process, State, function};
 
+/// # Safety
+/// Each is a function of a relocated object, called once, in its turn.
 type Initializer = unsafe extern "C" fn(i32, *mut *mut c_char, *mut *mut c_char);
 type Finalizer = unsafe extern "C" fn();
 

@@ -70,7 +70,7 @@ pub fn discover(
             program: cast.program,
             namespace: 0,
             from: None,
-            by_option: options.library_path.is_some(),
+            by_option: options.ld_library_path.is_some(),
         },
         executable: cast.executable,
         interpreter: Some(cast.interpreter),
@@ -117,7 +117,7 @@ pub fn new_search(
     subdirectories.extend(levels.directories().iter().map(|name| name.as_bytes()).filter(is_allowed));
     let platform = stack.auxiliary_value(AT_PLATFORM as usize).filter(|&platform| platform != 0);
     let settings = Settings {
-        library_path: options.library_path.unwrap_or(environment.library_path),
+        ld_library_path: options.ld_library_path.unwrap_or(environment.ld_library_path),
         inhibit_cache: options.inhibit_cache,
         inhibit_rpath: options.inhibit_rpath,
         secure,

@@ -11,7 +11,7 @@ use crate::report;
 /// The settings of one start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Environment {
-    pub library_path: &'static [u8],
+    pub ld_library_path: &'static [u8],
     pub preload: &'static [u8],
     /// `LD_BIND_NOW`, set and not empty.
     pub bind_now: bool,
@@ -96,7 +96,7 @@ impl Environment {
             let Some(equals) = variable.iter().position(|&byte| byte == b'=') else { continue };
             let (name, value) = (&variable[..equals], &variable[equals + 1..]);
             match name {
-                b"LD_LIBRARY_PATH" if !secure => environment.library_path = value,
+                b"LD_LIBRARY_PATH" if !secure => environment.ld_library_path = value,
                 b"LD_PRELOAD" if !secure => environment.preload = value,
                 b"LD_AUDIT" if !secure && !value.is_empty() => {
                     report::line(format_args!("WARNING: ld.so: LD_AUDIT is not supported yet: ignored."));

@@ -13,7 +13,7 @@ use crate::report;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     pub task: Task,
-    pub library_path: Option<&'static [u8]>,
+    pub ld_library_path: Option<&'static [u8]>,
     pub preload: Option<&'static [u8]>,
     pub argv0: Option<&'static CStr>,
     /// `glibc-hwcaps` subdirectories to search first, and those that the processor's may be; colons between them.
@@ -85,7 +85,7 @@ impl Options {
                 b"--list-tunables" => options.task = Task::ListTunables,
                 b"--list-diagnostics" => options.task = Task::ListDiagnostics,
                 b"--inhibit-cache" => options.inhibit_cache = true,
-                b"--library-path" => options.library_path = Some(value().to_bytes()),
+                b"--library-path" => options.ld_library_path = Some(value().to_bytes()),
                 b"--inhibit-rpath" => options.inhibit_rpath = Some(value().to_bytes()),
                 b"--preload" => options.preload = Some(value().to_bytes()),
                 b"--argv0" => options.argv0 = Some(value()),
