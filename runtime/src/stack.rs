@@ -11,6 +11,8 @@
 use core::ffi::{CStr, c_char};
 use core::iter;
 
+use linux_raw_sys::auxvec::{AT_BASE_PLATFORM, AT_EXECFN, AT_PLATFORM};
+
 const AT_NULL: usize = 0;
 
 /// The initial stack, owned by whoever was started on it.
@@ -99,14 +101,22 @@ impl Stack {
         })
     }
 
-    /// The value of the first entry of that type, as getauxval(3) finds it.
-    pub fn auxiliary_value(&self, kind: usize) -> Option<usize> {
-        self.auxiliary().find(|entry| entry.0 == kind).map(|entry| entry.1)
+    /// The value of the first entry of that type, 0 if there is none, as getauxval(3) finds it.
+    pub fn auxiliary_value(&self, kind: u32) -> usize {
+        self.auxiliary().find(|entry| entry.0 == kind as usize).map_or(0, |entry| entry.1)
+    }
+
+    /// The string of the first entry of that type: `AT_EXECFN`, `AT_PLATFORM` or `AT_BASE_PLATFORM`.
+    pub fn auxiliary_string(&self, kind: u32) -> Option<&'static CStr> {
+        assert!(matches!(kind, AT_EXECFN | AT_PLATFORM | AT_BASE_PLATFORM), "entries of type {kind} are no strings");
+        let pointer = self.auxiliary_value(kind) as *const c_char;
+        // SAFETY: `new` was promised strings that outlive everything, and these types have one, or a null pointer.
+        (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
     }
 
     /// Changes the value of the first entry of that type; says whether there is one.
-    pub fn set_auxiliary_value(&mut self, kind: usize, value: usize) -> bool {
-        let Some(place) = self.auxiliary().position(|entry| entry.0 == kind) else { return false };
+    pub fn set_auxiliary_value(&mut self, kind: u32, value: usize) -> bool {
+        let Some(place) = self.auxiliary().position(|entry| entry.0 == kind as usize) else { return false };
         self.set_word(self.auxiliary_index() + 2 * place + 1, value);
         true
     }
@@ -207,7 +217,7 @@ mod tests {
         assert_eq!(texts(stack.arguments()), ["ld", "true"]);
         assert_eq!(texts(stack.environment()), ["A=1", "B=2"]);
         assert_eq!(stack.auxiliary().collect::<Vec<_>>(), AUXILIARY);
-        assert_eq!((stack.auxiliary_value(7), stack.auxiliary_value(6)), (Some(0), None));
+        assert_eq!((stack.auxiliary_value(9), stack.auxiliary_value(6)), (0x1234, 0));
         // SAFETY: within the layout.
         unsafe {
             assert_eq!(stack.envp().sub(1).read(), std::ptr::null_mut());

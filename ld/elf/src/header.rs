@@ -13,7 +13,6 @@ pub use goblin::elf64::program_header::ProgramHeader;
 use goblin::elf64::program_header::SIZEOF_PHDR;
 
 use crate::address::Vaddr;
-use crate::image::Table;
 
 /// `e_ident[EI_OSABI]` of objects that use GNU extensions.
 const ELFOSABI_GNU: u8 = 3;
@@ -154,11 +153,6 @@ pub fn program_headers(bytes: &[u8]) -> impl Iterator<Item = ProgramHeader> + Cl
             p_align: word(48),
         }
     })
-}
-
-/// The program headers of an object that is already in memory.
-pub fn mapped_program_headers(table: Table<'_, ProgramHeader>) -> impl Iterator<Item = ProgramHeader> + '_ {
-    table.iter()
 }
 
 #[cfg(test)]

@@ -102,8 +102,8 @@ fn real_headers_are_what_readelf_reads() {
         assert_eq!(ours, rows, "{}", file.path.display());
         assert_eq!(ours.len(), usize::from(header.phnum));
         // The same headers again, from the object's own memory.
-        let mapped = file.image.table(Vaddr(header.phoff), u64::from(header.phnum)).unwrap();
-        assert_eq!(mapped_program_headers(mapped).collect::<Vec<_>>(), file.headers);
+        let mapped = file.image.table::<ProgramHeader>(Vaddr(header.phoff), u64::from(header.phnum)).unwrap();
+        assert_eq!(mapped.iter().collect::<Vec<_>>(), file.headers);
     }
 }
 

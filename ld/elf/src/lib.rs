@@ -10,8 +10,10 @@ pub mod dynamic;
 pub mod hash;
 pub mod header;
 pub mod image;
+pub mod lossy;
 pub mod note;
 pub mod relocation;
+pub mod set_bits;
 pub mod symbol;
 pub mod version;
 
@@ -24,4 +26,6 @@ pub use address::{Addr, Bias, Vaddr};
 pub use dynamic::Dynamic;
 pub use header::{FileHeader, HeaderError, ProgramHeader};
 pub use image::{Image, Segment, Strings, Table};
+pub use lossy::Lossy;
+pub use set_bits::SetBits;
 pub use symbol::{Symbol, Symbols};

@@ -8,6 +8,7 @@ pub use goblin::elf64::reloc::{
 
 use crate::address::Vaddr;
 use crate::image::Table;
+use crate::set_bits::SetBits;
 
 /// psABI, *Relocation Types*: the relative relocation of x32.
 pub const R_X86_64_RELATIVE64: u32 = 38;
@@ -49,23 +50,6 @@ pub fn relr(table: Table<'_, u64>) -> impl Iterator<Item = Vaddr> + '_ {
         };
         SetBits(bits).map(move |bit| Vaddr(base.wrapping_add(u64::from(bit) * 8)))
     })
-}
-
-/// Numbers of the set bits of a word, lowest first.
-struct SetBits(u64);
-
-impl Iterator for SetBits {
-    type Item = u32;
-
-    #[inline]
-    fn next(&mut self) -> Option<u32> {
-        let bit = self.0.trailing_zeros();
-        if bit == 64 {
-            return None;
-        }
-        self.0 &= self.0 - 1;
-        Some(bit)
-    }
 }
 
 #[cfg(test)]

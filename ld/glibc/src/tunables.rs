@@ -12,6 +12,8 @@ mod tests;
 
 use core::fmt;
 
+use folio_elf::Lossy;
+
 use crate::cpu::{CpuTunable, CpuTunables, TunableUpdate, TunableUpdates};
 use crate::layout::{Layout, Tunable, TunableKind, Tunables, Version};
 
@@ -300,17 +302,5 @@ impl fmt::Display for Warning<'_> {
                 tunable.name
             ),
         }
-    }
-}
-
-/// Bytes as text, with a mark for each that is none.
-struct Lossy<'a>(&'a [u8]);
-
-impl fmt::Display for Lossy<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        self.0.utf8_chunks().try_for_each(|chunk| {
-            out.write_str(chunk.valid())?;
-            out.write_str(if chunk.invalid().is_empty() { "" } else { "\u{fffd}" })
-        })
     }
 }

@@ -6,26 +6,11 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use folio_elf::HeaderError;
 use folio_elf::relocation::R_X86_64_PC32;
+use folio_elf::{HeaderError, Lossy};
 
 use crate::errno::Errno;
 use crate::placement::PlacementError;
-
-/// Bytes of a path or name, shown as they are where they are UTF-8.
-pub struct Lossy<'a>(pub &'a [u8]);
-
-impl fmt::Display for Lossy<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            f.write_str(chunk.valid())?;
-            if !chunk.invalid().is_empty() {
-                f.write_str("\u{fffd}")?;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What is wrong with a file or a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,8 @@
 
 use alloc::vec::Vec;
 
+use folio_elf::SetBits;
+
 use crate::object::{ObjectId, Objects};
 use crate::resolve::Scope;
 
@@ -90,24 +92,7 @@ impl ScopeIndex {
         let row = self.row(gnu_hash);
         let words = self.rows.get(row..row + self.width).unwrap_or_default();
         words.iter().enumerate().flat_map(move |(word, &bits)| {
-            SetBits(bits).filter_map(move |bit| self.objects.get(word * WORD + bit).copied())
+            SetBits(bits).filter_map(move |bit| self.objects.get(word * WORD + bit as usize).copied())
         })
-    }
-}
-
-/// Numbers of the set bits of a word, lowest first.
-struct SetBits(u64);
-
-impl Iterator for SetBits {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        let bit = self.0.trailing_zeros();
-        if bit == u64::BITS {
-            return None;
-        }
-        self.0 &= self.0 - 1;
-        Some(bit as usize)
     }
 }

@@ -99,6 +99,11 @@ impl<'m> Object<'m> {
         })
     }
 
+    /// Whether it needs any library.
+    pub fn needs_any(&self) -> bool {
+        self.dynamic.as_ref().is_some_and(|dynamic| dynamic.needed().next().is_some())
+    }
+
     pub fn soname(&self) -> Option<&'m [u8]> {
         self.dynamic.as_ref()?.soname
     }

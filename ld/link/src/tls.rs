@@ -9,6 +9,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::placement::TlsSegment;
+
 /// The alignment that the thread control block itself needs.
 const TCB_ALIGNMENT: u64 = 64;
 
@@ -24,6 +26,12 @@ pub struct Module {
     pub align: u64,
     /// `p_vaddr`, not relocated.
     pub vaddr: u64,
+}
+
+impl From<&TlsSegment> for Module {
+    fn from(segment: &TlsSegment) -> Module {
+        Module { size: segment.size, align: segment.align, vaddr: segment.image.0 }
+    }
 }
 
 /// A TLS segment that cannot be placed.

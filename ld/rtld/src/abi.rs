@@ -5,5 +5,6 @@ pub mod exports;
 pub mod globals;
 pub mod libc;
 pub mod link_map;
+pub mod printf;
 pub mod publish;
 pub mod record;

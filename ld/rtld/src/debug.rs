@@ -9,7 +9,6 @@
 //! Guarded fields are read under the load lock, or before there is a second thread.
 
 mod lookups;
-mod printf;
 mod scopes;
 mod searches;
 mod statistics;
@@ -19,8 +18,9 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use alloc::ffi::CString;
 use bitflags::bitflags;
+use folio_elf::Lossy;
 use folio_glibc::layout::{Layout, Version};
-use folio_link::error::{Error, Lossy};
+use folio_link::error::Error;
 use folio_link::object::{Kind, Object, ObjectId};
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
@@ -32,7 +32,6 @@ use crate::process::Process;
 use crate::report;
 
 pub use lookups::{Lookups, let_weak_yield};
-pub use printf::debug_printf;
 pub use scopes::{initial_scopes, joins_global_scope, show_scope};
 pub use searches::{Searches, version_wanted};
 pub use statistics::{Phase, final_statistics, statistics};
@@ -158,17 +157,17 @@ pub fn say(categories: Categories, text: fmt::Arguments) {
 }
 
 /// Lines on their way, each of them with its tag and in one write.
-struct Lines {
+pub struct Lines {
     output: Output,
     begun: bool,
 }
 
 impl Lines {
-    fn new() -> Lines {
+    pub fn new() -> Lines {
         Lines { output: Output::to(DESCRIPTOR.load(Ordering::Relaxed)), begun: false }
     }
 
-    fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         for line in bytes.split_inclusive(|&byte| byte == b'\n') {
             if !core::mem::replace(&mut self.begun, true) {
                 let _ = write!(self.output, "{:>10}:\t", rustix::process::getpid().as_raw_nonzero());

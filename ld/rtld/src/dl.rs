@@ -4,6 +4,7 @@ pub mod dlfcn;
 pub mod exception;
 pub mod find_object;
 pub mod fork;
+pub mod lock_word;
 pub mod open;
 pub mod program_memory;
 pub mod search_path;

@@ -67,7 +67,6 @@ pub enum ScopeName {
 }
 
 /// What the loader keeps of an object beside the object.
-#[allow(clippy::vec_box, reason = "descriptors in objects point to their arguments, which must not move")]
 #[derive(Debug)]
 pub struct State {
     pub map: LinkMap,

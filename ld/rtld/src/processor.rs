@@ -15,7 +15,6 @@ use folio_runtime::vector_state::COMPACTED;
 use linux_raw_sys::auxvec::{AT_HWCAP2, AT_MINSIGSTKSZ, AT_PLATFORM};
 
 use crate::abi::record::Record;
-use crate::process::string;
 
 /// Bytes of the area for the vector state; 0: `fxsave`.
 #[unsafe(no_mangle)]
@@ -69,8 +68,10 @@ pub fn fill_cpu_features(
     tunables: &mut Values,
 ) -> Summary {
     let r = &layout.global_ro;
-    let value = |kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0) as u64;
-    let kernel = Kernel { hwcap2: value(AT_HWCAP2), minsigstksz: value(AT_MINSIGSTKSZ) };
+    let kernel = Kernel {
+        hwcap2: stack.auxiliary_value(AT_HWCAP2) as u64,
+        minsigstksz: stack.auxiliary_value(AT_MINSIGSTKSZ) as u64,
+    };
     // SAFETY: nobody else sees the structure before the process is published.
     let out = unsafe { ro.bytes_mut(r.cpu_features, usize::from(layout.cpu.size)) };
     let summary = cpu::fill(layout, memo, &kernel, tunables, out);
@@ -82,10 +83,9 @@ pub fn fill_cpu_features(
         Some(platform) => {
             Some((crate::abi::link_map::leaked_string(platform.as_bytes()).expose_provenance(), platform.len()))
         }
-        None => stack.auxiliary_value(AT_PLATFORM as usize).filter(|&platform| platform != 0).map(|platform| {
-            // SAFETY: AT_PLATFORM is a string that the kernel put above the stack.
-            (platform, unsafe { string(platform as *const _) }.len())
-        }),
+        None => stack
+            .auxiliary_string(AT_PLATFORM)
+            .map(|platform| (platform.as_ptr().expose_provenance(), platform.count_bytes())),
     };
     if let Some((address, length)) = platform {
         ro.put(r.platform, address);

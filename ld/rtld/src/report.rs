@@ -2,7 +2,8 @@
 
 use core::fmt::{self, Display, Write};
 
-use folio_link::error::{Error, Lossy};
+use folio_elf::Lossy;
+use folio_link::error::Error;
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
 

@@ -38,7 +38,7 @@ use self::environment::Environment;
 use self::main_thread::Birth;
 use self::options::Task;
 use crate::abi::debugger::{self, Change};
-use crate::abi::globals::{__libc_enable_secure, __libc_stack_end, _dl_argv};
+use crate::abi::globals::{__libc_enable_secure, __libc_stack_end, _dl_argv, _rtld_global, _rtld_global_ro};
 use crate::abi::publish::Place;
 use crate::abi::{libc, publish};
 use crate::debug::{self, Categories, Phase};
@@ -55,7 +55,7 @@ use crate::report::{self, LOADING};
 extern "C" fn folio_start(pointer: *mut usize) -> Start {
     // SAFETY: the kernel's initial stack.
     let mut stack = unsafe { Stack::new(pointer) };
-    let secure = stack.auxiliary_value(AT_SECURE as usize).unwrap_or(0) != 0;
+    let secure = stack.auxiliary_value(AT_SECURE) != 0;
     if secure {
         descriptors::open_standard();
     }
@@ -132,7 +132,7 @@ fn publish_process(
     cast: &mut Cast,
     layout: &'static Layout,
 ) -> &'static Process {
-    let (ro, global) = publish::records();
+    let (ro, global) = (_rtld_global_ro.record(), _rtld_global.record());
     let mut tunables = read_tunables(stack, environment, secure, layout);
     let secure = secure || tunables.secure();
     __libc_stack_end.store(stack.pointer(), Ordering::Relaxed);
@@ -141,8 +141,8 @@ fn publish_process(
     publish::kernel_facts(layout, ro, stack);
     debug::publish(layout, ro);
     processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &mut tunables);
-    let executable_stack = execstack::is_wanted_by(&objects[cast.executable]);
-    publish::prepare_global(layout, global, executable_stack);
+    let stack_flags = execstack::flags(layout, execstack::is_wanted_by(&objects[cast.executable]));
+    publish::prepare_global(layout, global, stack_flags);
     let mut states = Vec::new();
     publish::add_objects(layout, global, &objects, &mut states, Place::START, &discovery.members);
 
@@ -178,11 +178,9 @@ pub fn read_tunables(
     layout: &'static Layout,
 ) -> Values<'static> {
     let variable = |name: &str| {
-        let found = stack
-            .environment()
-            .map(CStr::to_bytes)
-            .find_map(|variable| variable.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")));
-        found.filter(|_| environment.has_tunable_alias)
+        // Most environments have none of the names that are asked for: then they are not searched for each of them.
+        let mut variables = stack.environment().map(CStr::to_bytes).take_while(|_| environment.has_tunable_alias);
+        variables.find_map(|variable| variable.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")))
     };
     Values::new(layout, environment.tunables, variable, secure, |warning| report::line(format_args!("{warning}")))
 }
@@ -261,9 +259,12 @@ fn publish_scopes(process: &Process) -> Vec<usize> {
         state.map.set_flag(process.layout, process.layout.link_map.bits.global, true);
         // Folio relocated itself before anything else, and the kernel's object needs none.
         state.relocated = matches!(objects[id].kind, Kind::Interpreter | Kind::Vdso);
-        // SAFETY: one thread.
-        unsafe { publish::scopes(process, id) };
+        if id != process.executable {
+            // SAFETY: one thread.
+            unsafe { publish::scopes(process, id) };
+        }
     }
+    // The executable's come with the main search list.
     // SAFETY: one thread.
     unsafe { publish::global_scope(process, &process.base) };
     let mut list: Vec<usize> = global.objects.iter().map(|id| id.0 as usize).collect();
@@ -282,12 +283,12 @@ fn publish_scopes(process: &Process) -> Vec<usize> {
 fn birth(process: &Process, stack: &Stack, rseq: Option<(u64, u32)>) -> Birth {
     // SAFETY: one thread.
     let (block, tunables) = unsafe { (process.tls.get(), process.tunables.get()) };
-    let random = stack.auxiliary_value(AT_RANDOM as usize).filter(|&random| random != 0);
+    let random = stack.auxiliary_value(AT_RANDOM);
     Birth {
         static_size: tls::largest_block() as u64,
         align: block.align(),
         // SAFETY: AT_RANDOM is the address of 16 bytes.
-        random: random.map_or([0; 16], |random| unsafe { *core::ptr::with_exposed_provenance(random) }),
+        random: if random == 0 { [0; 16] } else { unsafe { *core::ptr::with_exposed_provenance(random) } },
         stack_end: stack.pointer().expose_provenance(),
         rseq,
         register_rseq: tunables.number("glibc.pthread.rseq").unwrap_or(1) != 0,

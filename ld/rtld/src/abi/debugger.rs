@@ -8,12 +8,11 @@
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
-use core::ptr::with_exposed_provenance_mut;
 
 use folio_elf::Vaddr;
 use folio_link::object::{Object, Objects};
 
-use crate::abi::globals::{_r_debug, Block, R_DEBUG_ARRAY};
+use crate::abi::globals::{_r_debug, R_DEBUG_ARRAY};
 use crate::abi::record::Record;
 use crate::namespace::{Namespace, NamespaceId};
 use crate::process::Process;
@@ -34,26 +33,17 @@ const STATE: u16 = 24;
 const LOADER_BASE: u16 = 32;
 /// In `struct r_debug_extended`: the next namespace's.
 const NEXT: u16 = 40;
-const SIZE: usize = 48;
-
-fn record() -> Record {
-    // SAFETY: a static block of that size, accessed by words only.
-    unsafe { Record::new(_r_debug.base(), Block::<64>::SIZE) }
-}
+const SIZE: u16 = 48;
 
 /// The record of a namespace: in `_dl_ns` where the layout has it there, elsewhere in an array of its own.
 fn record_of(process: &Process, namespace: NamespaceId) -> Record {
     if namespace == NamespaceId::BASE {
-        return record();
+        return _r_debug.record();
     }
-    let base = match process.layout.namespace.debug {
-        Some(debug) => {
-            with_exposed_provenance_mut(process.global_record.address(process.namespace_field(namespace, debug)))
-        }
-        None => R_DEBUG_ARRAY.base().wrapping_add((usize::from(namespace.0) - 1) * SIZE),
-    };
-    // SAFETY: a part of a static block that is this record's alone, accessed by words only.
-    unsafe { Record::new(base, SIZE) }
+    match process.layout.namespace.debug {
+        Some(debug) => process.global_record.part(process.namespace_field(namespace, debug), usize::from(SIZE)),
+        None => R_DEBUG_ARRAY.record().part((namespace.0 - 1) * SIZE, usize::from(SIZE)),
+    }
 }
 
 /// The function that is called when the list has changed; it does nothing but be a place to stop at. It is assembly, so that
@@ -66,7 +56,7 @@ pub extern "C" fn _dl_debug_state() {
 
 /// Fills in `_r_debug`, points the executable's `DT_DEBUG` to it, and tells a debugger of the start.
 pub fn introduce(process: &Process, objects: &Objects) {
-    let record = record();
+    let record = _r_debug.record();
     // SAFETY: the state of the executable exists since the objects were published.
     let first = unsafe { process.state(process.executable) }.map.address();
     record.put(VERSION, 1u32);
@@ -107,7 +97,7 @@ fn chain(process: &Process, namespace: NamespaceId, own: Record) {
     if own.get::<usize>(BREAK) != 0 {
         return;
     }
-    let base = record();
+    let base = _r_debug.record();
     own.put(VERSION, 2u32);
     own.put(LOADER_BASE, base.get::<usize>(LOADER_BASE));
     own.put(BREAK, base.get::<usize>(BREAK));

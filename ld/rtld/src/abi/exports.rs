@@ -2,19 +2,16 @@
 #![allow(unsafe_code)]
 
 use alloc::boxed::Box;
-use core::ffi::{c_char, c_int};
+use core::ffi::c_int;
 use core::ptr::{null, with_exposed_provenance_mut};
 
 use folio_glibc::layout::TunableKind;
 use folio_glibc::tunables::Value;
-use folio_runtime::output::Output;
-use folio_runtime::syscall::exit_group;
 use rustix::mm::MprotectFlags;
 
 use crate::dl::threads;
 use crate::image::execstack;
-use crate::process::{Process, string};
-use crate::report::FAILURE;
+use crate::process::Process;
 
 /// Empty: the version node that it is in must exist.
 #[unsafe(no_mangle)]
@@ -91,34 +88,4 @@ unsafe extern "C" fn __nptl_change_stack_perm(thread: *mut u8) -> c_int {
         Ok(()) => 0,
         Err(errno) => errno.0,
     }
-}
-
-/// `_dl_fatal_printf` (up to 2.36): prints and ends the process. libc uses it for errors that nobody catches, with `%s`
-/// alone in its formats.
-///
-/// # Safety
-/// `format` is a C string, with at most five conversions, all of them `%s`, each of which has its C string.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn _dl_fatal_printf(
-    format: *const c_char,
-    a: *const c_char,
-    b: *const c_char,
-    c: *const c_char,
-    d: *const c_char,
-    e: *const c_char,
-) -> ! {
-    // SAFETY: a C string.
-    let format = unsafe { string(format) };
-    let mut arguments = [a, b, c, d, e].into_iter();
-    let mut output = Output::stderr();
-    let mut rest = format;
-    while let Some(percent) = rest.windows(2).position(|pair| pair == b"%s") {
-        output.push(&rest[..percent]);
-        // SAFETY: the format promises a C string here.
-        output.push(arguments.next().map(|text| unsafe { string(text) }).unwrap_or_default());
-        rest = &rest[percent + 2..];
-    }
-    output.push(rest);
-    output.flush();
-    exit_group(FAILURE)
 }

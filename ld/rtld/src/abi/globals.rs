@@ -11,6 +11,8 @@ use core::cell::UnsafeCell;
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU32};
 
+use crate::abi::record::Record;
+
 /// Zeroed memory that is written through [`crate::abi::record::Record`]s.
 #[repr(C, align(64))]
 pub struct Block<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
@@ -25,10 +27,13 @@ impl<const SIZE: usize> Block<SIZE> {
         Block(UnsafeCell::new([0; SIZE]))
     }
 
-    pub const SIZE: usize = SIZE;
-
-    pub fn base(&self) -> *mut u8 {
-        self.0.get().cast()
+    /// The whole block, to be read and written by words.
+    pub const fn record(&'static self) -> Record {
+        // SAFETY: static memory of this size, aligned to 64, which nothing but records accesses.
+        #[allow(unsafe_code)]
+        unsafe {
+            Record::new(self.0.get().cast(), SIZE)
+        }
     }
 }
 

@@ -13,10 +13,9 @@ use folio_link::version::Version;
 use folio_runtime::stack::Stack;
 use linux_raw_sys::auxvec::{AT_CLKTCK, AT_HWCAP2, AT_MINSIGSTKSZ, AT_PAGESZ};
 
-use crate::abi::globals::{_rtld_global, _rtld_global_ro};
 use crate::abi::link_map::LinkMap;
+use crate::abi::printf;
 use crate::abi::record::Record;
-use crate::debug;
 use crate::dl::dlfcn;
 use crate::dl::exception;
 use crate::dl::find_object;
@@ -31,36 +30,24 @@ const AT_HWCAP4: u32 = 30;
 /// The x87 control word that the kernel gives a process (psABI, *Process Initialization*), glibc `_FPU_DEFAULT`.
 const FPU_CONTROL: u16 = 0x37f;
 
-/// The alignment of stacks and the kind of a recursive mutex: `PTHREAD_MUTEX_RECURSIVE_NP`.
+/// The kind of a recursive mutex: `PTHREAD_MUTEX_RECURSIVE_NP`.
 const RECURSIVE: u32 = 1;
 /// Offset of `__kind` in `pthread_mutex_t`.
 const MUTEX_KIND: u16 = 16;
 
-const PF_W_R: u32 = 6;
-const PF_X: u32 = 1;
-const PROT_READ_WRITE: u32 = 3;
-const PROT_EXEC: u32 = 4;
-
-/// The memory of `_rtld_global_ro` and `_rtld_global`.
-pub fn records() -> (Record, Record) {
-    // SAFETY: static blocks of these sizes, accessed by words only.
-    unsafe { (Record::new(_rtld_global_ro.base(), 1024), Record::new(_rtld_global.base(), 4608)) }
-}
-
 /// Fills in what follows from the kernel's auxiliary vector.
 pub fn kernel_facts(layout: &Layout, ro: Record, stack: &Stack) {
     let r = &layout.global_ro;
-    let value = |kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0);
-    ro.put(r.pagesize, value(AT_PAGESZ));
-    ro.put(r.minsigstacksize, value(AT_MINSIGSTKSZ));
-    ro.put(r.clktck, value(AT_CLKTCK) as u32);
+    ro.put(r.pagesize, stack.auxiliary_value(AT_PAGESZ));
+    ro.put(r.minsigstacksize, stack.auxiliary_value(AT_MINSIGSTKSZ));
+    ro.put(r.clktck, stack.auxiliary_value(AT_CLKTCK) as u32);
     ro.put(r.fpu_control, FPU_CONTROL);
-    ro.put(r.hwcap2, value(AT_HWCAP2));
+    ro.put(r.hwcap2, stack.auxiliary_value(AT_HWCAP2));
     if let Some(hwcap3) = r.hwcap3 {
-        ro.put(hwcap3, value(AT_HWCAP3));
+        ro.put(hwcap3, stack.auxiliary_value(AT_HWCAP3));
     }
     if let Some(hwcap4) = r.hwcap4 {
-        ro.put(hwcap4, value(AT_HWCAP4));
+        ro.put(hwcap4, stack.auxiliary_value(AT_HWCAP4));
     }
     ro.put(r.auxv, stack.auxv().expose_provenance());
 }
@@ -76,7 +63,7 @@ pub fn functions(process: &Process) {
         _ => exception::catch_error as *const () as usize,
     };
     let functions = [
-        (r.debug_printf, debug::debug_printf as *const () as usize),
+        (r.debug_printf, printf::debug_printf as *const () as usize),
         (r.mcount, dlfcn::_dl_mcount as *const () as usize),
         (r.lookup_symbol_x, dlfcn::lookup_symbol_x as *const () as usize),
         (r.open, dlfcn::open as *const () as usize),
@@ -118,18 +105,13 @@ pub fn vdso(layout: &Layout, ro: Record, object: &Object, map: LinkMap) {
 }
 
 /// Fills in `_rtld_global` before there are objects: locks, counters, stack permissions.
-pub fn prepare_global(layout: &Layout, global: Record, executable_stack: bool) {
+pub fn prepare_global(layout: &Layout, global: Record, stack_flags: u32) {
     let g = &layout.global;
     for lock in [g.load_lock, g.load_write_lock, g.load_tls_lock] {
         global.put(lock + MUTEX_KIND, RECURSIVE);
     }
     global.put(g.nns, 1usize);
-    let flags = if layout.behaviour.stack_prot_flags {
-        PROT_READ_WRITE | if executable_stack { PROT_EXEC } else { 0 }
-    } else {
-        PF_W_R | if executable_stack { PF_X } else { 0 }
-    };
-    global.put(g.stack_flags, flags);
+    global.put(g.stack_flags, stack_flags);
     global.put(g.tls_dtv_slotinfo_list, tls::SLOTS.introduce());
 }
 

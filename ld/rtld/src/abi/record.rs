@@ -63,6 +63,11 @@ impl Record {
         self.field(offset, 0).expose_provenance()
     }
 
+    /// The part of `size` bytes at `offset`, a structure of its own.
+    pub fn part(self, offset: Offset, size: usize) -> Record {
+        Record { base: self.field(offset, size), size }
+    }
+
     /// Pointer to the `size` bytes at `offset`.
     fn field(self, offset: Offset, size: usize) -> *mut u8 {
         let offset = usize::from(offset);

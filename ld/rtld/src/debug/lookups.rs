@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use folio_link::error::Lossy;
+use folio_elf::Lossy;
 use folio_link::object::{ObjectId, Objects};
 use folio_link::resolve::{Definition, Reference, Scope, Uniques, Watch, is_searched, lookup_watched};
 

@@ -6,7 +6,7 @@
 
 use core::fmt::Write;
 
-use folio_link::error::Lossy;
+use folio_elf::Lossy;
 use folio_link::object::{Kind, ObjectId};
 
 use super::{Categories as C, Lines, is_on, name, namespace, say};

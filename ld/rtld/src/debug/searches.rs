@@ -2,8 +2,8 @@
 
 use core::fmt::Write;
 
+use folio_elf::Lossy;
 use folio_elf::version::Need;
-use folio_link::error::Lossy;
 use folio_link::object::Object;
 use folio_link::search::{Listing, Observe, Reference, Rule};
 

@@ -14,8 +14,9 @@ use core::ffi::{c_char, c_void};
 use core::ptr::{null, null_mut, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use folio_elf::Lossy;
 use folio_link::Errno;
-use folio_link::error::{Error, Lossy};
+use folio_link::error::Error;
 use folio_runtime::catch::{CatchFrame, catch, throw};
 use folio_runtime::syscall::exit_group;
 

@@ -18,10 +18,10 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use folio_runtime::syscall;
 
 use crate::dl::tls::thread_pointer;
-use crate::dl::{threads, unload};
+use crate::dl::{lock_word, threads, unload};
 use crate::process::{Process, function};
 
-/// Held by the thread that may change what the loader knows: 0 free, 1 taken, 2 taken and waited for.
+/// Held by the thread that may change what the loader knows: a [`lock_word`].
 static CHANGES: AtomicU32 = AtomicU32::new(0);
 
 /// The thread pointer of who holds it.
@@ -109,19 +109,13 @@ fn take_for_fork() {
 }
 
 fn take() {
-    if CHANGES.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        while CHANGES.swap(2, Ordering::Acquire) != 0 {
-            let _ = syscall::futex_wait(&CHANGES, 2);
-        }
-    }
+    lock_word::take(&CHANGES);
     OWNER.store(thread_pointer(), Ordering::Relaxed);
 }
 
 fn release() {
     OWNER.store(0, Ordering::Relaxed);
-    if CHANGES.swap(0, Ordering::Release) == 2 {
-        let _ = syscall::futex_wake(&CHANGES, 1);
-    }
+    lock_word::release(&CHANGES);
 }
 
 /// Makes libc call the handlers below from its next fork on: before the first opening, and before there is a second thread.

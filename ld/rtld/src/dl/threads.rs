@@ -15,8 +15,8 @@ use core::ptr::{null_mut, with_exposed_provenance, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use folio_glibc::layout::Offset;
-use folio_runtime::syscall;
 
+use crate::dl::lock_word;
 use crate::dl::tls::thread_pointer;
 use crate::process::Process;
 
@@ -136,7 +136,7 @@ fn walk(process: &Process, list: Offset, visit: &mut impl FnMut(usize)) {
     }
 }
 
-/// libc's `_dl_stack_cache_lock`, held (*glibc sysdeps/nptl/lowlevellock.h*: 0 free, 1 taken, 2 taken and waited for).
+/// libc's `_dl_stack_cache_lock`, held: a [`lock_word`].
 struct StackLock<'l>(&'l AtomicU32);
 
 impl<'l> StackLock<'l> {
@@ -144,19 +144,13 @@ impl<'l> StackLock<'l> {
         let address = process.global_record.address(process.layout.global.stack_cache_lock);
         // SAFETY: a word of `_rtld_global` that is accessed atomically.
         let word = unsafe { AtomicU32::from_ptr(with_exposed_provenance_mut(address)) };
-        if word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            while word.swap(2, Ordering::Acquire) != 0 {
-                let _ = syscall::futex_wait(word, 2);
-            }
-        }
+        lock_word::take(word);
         StackLock(word)
     }
 }
 
 impl Drop for StackLock<'_> {
     fn drop(&mut self) {
-        if self.0.swap(0, Ordering::Release) == 2 {
-            let _ = syscall::futex_wake(self.0, 1);
-        }
+        lock_word::release(self.0);
     }
 }

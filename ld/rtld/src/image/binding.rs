@@ -7,14 +7,13 @@
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 
-use folio_elf::Addr;
 use folio_elf::symbol::STT_GNU_IFUNC;
+use folio_elf::{Addr, Lossy, Symbol};
 use folio_link::Problem;
-use folio_link::error::{Error, Lossy};
+use folio_link::error::Error;
 use folio_link::object::ObjectId;
 use folio_link::relocate::{self, Process as Questions};
 use folio_link::resolve::{Class, Definition};
-use folio_link::tls::Module;
 use folio_runtime::missing_function::stub_address;
 use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
 
@@ -29,6 +28,11 @@ use crate::report;
 pub fn call_resolver(resolver: Addr) -> Addr {
     // SAFETY: a symbol of type STT_GNU_IFUNC, or a relocation, says that this is a resolver; it lies in a relocated object.
     Addr(unsafe { function::<unsafe extern "C" fn() -> u64>(resolver)() })
+}
+
+/// The address that a symbol at `address` stands for: of an IFUNC, what its resolver says.
+pub fn settle(symbol: &Symbol, address: Addr) -> Addr {
+    if symbol.kind() == STT_GNU_IFUNC { call_resolver(address) } else { address }
 }
 
 /// The answers for one pass of relocations.
@@ -47,8 +51,7 @@ impl Binding<'_> {
         // SAFETY: the load lock is held during relocation.
         let (state, object) = unsafe { (process.state(id), &process.objects.get()[id]) };
         let segment = object.placement.tls.as_ref().ok_or(Problem::StaticTls)?;
-        let module = Module { size: segment.size, align: segment.align, vaddr: segment.image.0 };
-        tls::take_static(process, state.map, &module).ok_or(Problem::StaticTls)
+        tls::take_static(process, state.map, &segment.into()).ok_or(Problem::StaticTls)
     }
 }
 
@@ -157,6 +160,5 @@ extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     open::note_binding(process, requester, definition.object);
     let address = relocate::address_of(objects, &definition);
     drop(lock);
-    let target = if definition.symbol.kind() == STT_GNU_IFUNC { call_resolver(address) } else { address };
-    core::ptr::with_exposed_provenance(target.0 as usize)
+    core::ptr::with_exposed_provenance(settle(&definition.symbol, address).0 as usize)
 }

@@ -11,11 +11,11 @@
 use core::ptr::with_exposed_provenance_mut;
 use core::sync::atomic::Ordering;
 
-use folio_glibc::layout::Version;
+use folio_glibc::layout::{Layout, Version};
 use folio_link::Errno;
 use folio_link::error::{Error, Problem};
 use folio_link::object::{Kind, Object};
-use folio_link::placement::{PAGE, PF_X};
+use folio_link::placement::{PAGE, PF_R, PF_W, PF_X};
 use rustix::mm::{MprotectFlags, mprotect};
 
 use crate::abi::globals::__libc_stack_end;
@@ -25,7 +25,19 @@ use crate::process::Process;
 /// The first release that refuses objects that are opened later.
 const STRICT: Version = Version { major: 2, minor: 41 };
 
+/// The permissions of a stack, as `p_flags` and as mmap(2) has them, and executing.
+const PF_STACK: u32 = PF_R | PF_W;
+const PROT_STACK: u32 = 3;
 const PROT_EXEC: u32 = 4;
+
+/// `_dl_stack_flags`: the permissions of all stacks, as this libc writes them.
+pub fn flags(layout: &Layout, executable: bool) -> u32 {
+    let (stack, execute) = match layout.behaviour.stack_prot_flags {
+        true => (PROT_STACK, PROT_EXEC),
+        false => (PF_STACK, PF_X),
+    };
+    if executable { stack | execute } else { stack }
+}
 
 /// Whether an object's program headers ask for an executable stack: x86-64's default, where nothing is said.
 pub fn is_wanted_by(object: &Object) -> bool {
@@ -34,10 +46,9 @@ pub fn is_wanted_by(object: &Object) -> bool {
 
 /// Makes the stacks executable if `object` needs that and they are not. The load lock is held, or there is one thread.
 pub fn provide(process: &Process, object: &Object, running: bool) -> Result<(), Error> {
-    let flags = process.layout.global.stack_flags;
-    let executable = if process.layout.behaviour.stack_prot_flags { PROT_EXEC } else { PF_X };
-    let current: u32 = process.global_record.get(flags);
-    if object.kind != Kind::Library || !is_wanted_by(object) || current & executable != 0 {
+    let field = process.layout.global.stack_flags;
+    let executable = flags(process.layout, true);
+    if object.kind != Kind::Library || !is_wanted_by(object) || process.global_record.get::<u32>(field) == executable {
         return Ok(());
     }
     let fail = |errno| Error::new(object.display_name(process.program), Problem::ExecutableStack(errno));
@@ -49,7 +60,7 @@ pub fn provide(process: &Process, object: &Object, running: bool) -> Result<(), 
         }
     }
     make_main_stack_executable().map_err(fail)?;
-    process.global_record.put(flags, current | executable);
+    process.global_record.put(field, executable);
     if running {
         threads::for_each_own_stack(process, |start, size| protect(start, size, MprotectFlags::empty()).map_err(fail))?;
     }

@@ -1,8 +1,9 @@
 //! Execute: relocate, protect and give thread-local storage, as the plan says, for the objects of a start or an opening.
 #![allow(unsafe_code)]
 
+use folio_elf::Lossy;
 use folio_elf::dynamic::DF_TEXTREL;
-use folio_link::error::{Error, Lossy, Problem};
+use folio_link::error::{Error, Problem};
 use folio_link::index::ScopeIndex;
 use folio_link::object::{Kind, ObjectId};
 use folio_link::placement::{LoadSegment, PF_R, PF_W};

@@ -10,9 +10,9 @@
 use alloc::vec::Vec;
 use core::ffi::c_char;
 
+use folio_elf::Lossy;
 use folio_elf::dynamic::{DF_1_INITFIRST, Extent};
 use folio_elf::{Addr, Vaddr};
-use folio_link::error::Lossy;
 use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::order;
 

@@ -11,8 +11,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use core::ptr::with_exposed_provenance;
 
+use folio_elf::Lossy;
 use folio_glibc::layout::{Layout, Version};
-use folio_link::error::Lossy;
 use folio_runtime::output::Output;
 use folio_runtime::stack::Stack;
 

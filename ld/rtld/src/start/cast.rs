@@ -40,18 +40,16 @@ pub struct Cast {
 
 /// Makes objects of the program, the vDSO and Folio itself; reads the command line of a direct start.
 pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &Environment) -> Cast {
-    let value = |stack: &Stack, kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0);
     let own_name = stack.arguments().next().unwrap_or(c"ld-folio.so.1").to_bytes();
     let refuse = |problem: Problem| -> ! { report::fatal(own_name, LOADING, &Error::new(b"", problem)) };
     let own = adopt::whole(Kind::Interpreter, adopt::own_base(), b"").unwrap_or_else(|problem| refuse(problem));
-    let entry = Addr(value(stack, AT_ENTRY) as u64);
+    let entry = Addr(stack.auxiliary_value(AT_ENTRY) as u64);
     let is_direct = own.address(own.placement.entry) == entry;
     if let Some((start, end)) = own.placement.relro_pages() {
         let _ = map::protect(own.image.bias(), start, end, folio_link::placement::PF_R);
     }
 
-    // SAFETY: AT_EXECFN is a string that the kernel put above the stack.
-    let file_name = unsafe { CStr::from_ptr(value(stack, AT_EXECFN) as *const _) };
+    let file_name = stack.auxiliary_string(AT_EXECFN).unwrap_or_default();
     let (mut executable, options, program_file) = if is_direct {
         let options = Options::read(stack);
         if matches!(options.task, Task::ListTunables | Task::ListDiagnostics) {
@@ -64,9 +62,9 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
         enter_directly(stack, &options, &own, &executable);
         (executable, Some(options), options.program)
     } else {
-        let headers = Addr(value(stack, AT_PHDR) as u64);
-        let executable =
-            adopt::program(headers, value(stack, AT_PHNUM) as u16, entry).unwrap_or_else(|problem| refuse(problem));
+        let headers = Addr(stack.auxiliary_value(AT_PHDR) as u64);
+        let executable = adopt::program(headers, stack.auxiliary_value(AT_PHNUM) as u16, entry)
+            .unwrap_or_else(|problem| refuse(problem));
         (executable, None, file_name)
     };
     let own_path = if is_direct { Some(file_name.to_bytes()) } else { interpreter_path(&executable) };
@@ -132,7 +130,7 @@ fn enter_directly(stack: &mut Stack, options: &Options, own: &Object, executable
         (AT_EXECFN, options.program.as_ptr().expose_provenance()),
     ];
     for (kind, value) in values {
-        stack.set_auxiliary_value(kind as usize, value);
+        stack.set_auxiliary_value(kind, value);
     }
 }
 
@@ -143,8 +141,8 @@ fn interpreter_path(executable: &Object<'static>) -> Option<&'static [u8]> {
 }
 
 fn adopt_vdso(stack: &Stack) -> Option<Object<'static>> {
-    let base = stack.auxiliary_value(AT_SYSINFO_EHDR as usize).filter(|&base| base != 0)?;
-    let mut vdso = adopt::whole(Kind::Vdso, Addr(base as u64), b"").ok()?;
+    let base = Addr(stack.auxiliary_value(AT_SYSINFO_EHDR) as u64);
+    let mut vdso = adopt::whole(Kind::Vdso, Some(base).filter(|base| base.0 != 0)?, b"").ok()?;
     vdso.path = vdso.soname().unwrap_or(b"linux-vdso.so.1").to_vec();
     vdso.names = alloc::vec![vdso.path.clone()];
     vdso.is_graphed = true;

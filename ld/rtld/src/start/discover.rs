@@ -5,11 +5,13 @@
 #![allow(unsafe_code)]
 
 use alloc::vec::Vec;
+use core::ffi::CStr;
 
+use folio_elf::Lossy;
 use folio_elf::version::Need;
 use folio_glibc::cpu::{self, Memo, NoTunables};
 use folio_glibc::tunables::Values;
-use folio_link::error::{Error, Lossy};
+use folio_link::error::Error;
 use folio_link::graph::Loader;
 use folio_link::object::{Object, ObjectId, Objects};
 use folio_link::search::cache::Hwcaps;
@@ -22,7 +24,6 @@ use linux_raw_sys::auxvec::AT_PLATFORM;
 use crate::abi::libc;
 use crate::debug::{self, Phase, Searches, version_wanted};
 use crate::image::files::{self, Disk};
-use crate::process::string;
 use crate::processor::Cpuid;
 use crate::report::{self, LOADING};
 use crate::start::cast::Cast;
@@ -115,7 +116,6 @@ pub fn new_search(
     let is_allowed =
         |name: &&[u8]| list(options.hwcaps_mask).is_none_or(|mut allowed| allowed.any(|other| other == *name));
     subdirectories.extend(levels.directories().iter().map(|name| name.as_bytes()).filter(is_allowed));
-    let platform = stack.auxiliary_value(AT_PLATFORM as usize).filter(|&platform| platform != 0);
     let settings = Settings {
         ld_library_path: options.ld_library_path.unwrap_or(environment.ld_library_path),
         inhibit_cache: options.inhibit_cache,
@@ -123,8 +123,7 @@ pub fn new_search(
         secure,
         system_directories: search::DEBIAN_AMD64,
         lib: LIB,
-        // SAFETY: AT_PLATFORM is a string that the kernel put above the stack.
-        platform: platform.map(|platform| unsafe { string(platform as *const _) }),
+        platform: stack.auxiliary_string(AT_PLATFORM).map(CStr::to_bytes),
         hwcaps: Hwcaps { subdirectories: subdirectories.leak(), isa_level: (1 << levels.highest()) - 1 },
     };
     let owner = Owner { name: b"", origin: Some(origin), is_executable: true };

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr::null;
 
+use folio_elf::Lossy;
 use folio_link::Errno;
-use folio_link::error::Lossy;
 use folio_link::object::{Object, directory_of};
 use folio_runtime::stack::Stack;
 use folio_runtime::syscall;
@@ -68,8 +68,7 @@ fn interpreter_identity() -> Option<u64> {
 
 /// Whether a program of a direct start has no use for a dynamic linker: it names none, and needs no library.
 pub fn is_for_kernel(program: &Object) -> bool {
-    let needs_any = program.dynamic.as_ref().is_some_and(|dynamic| dynamic.needed().next().is_some());
-    program.placement.interpreter.is_none() && !needs_any
+    program.placement.interpreter.is_none() && !program.needs_any()
 }
 
 /// Lets the kernel start a statically linked program (*glibc elf/rtld.c, rtld_chain_load*).

@@ -3,19 +3,14 @@
 //! Both speak for the libc that the search finds for `libc.so.6`, or for the newest proven table where none fits; the lines
 //! are those of its release (*glibc elf/dl-tunables.c, __tunables_print; elf/dl-diagnostics.c, _dl_print_diagnostics;
 //! sysdeps/x86/dl-diagnostics-cpu.c*).
-//!
-//! # Safety
-//! Reads the strings that the kernel put above the stack (getauxval(3)).
-#![allow(unsafe_code)]
 
 use core::ffi::CStr;
 use core::fmt::{self, Write};
-use core::ptr::with_exposed_provenance;
 
+use folio_elf::Lossy;
 use folio_glibc::cpu::{Memo, Summary, preferred_names};
 use folio_glibc::layout::{CpuFeatures, Layout, Offset, TunableKind, Version};
 use folio_glibc::tunables::{Value, Values};
-use folio_link::error::Lossy;
 use folio_link::object::{Kind, Object};
 use folio_link::search::{self, Owner, Reference, Requester};
 use folio_runtime::output::Output;
@@ -23,6 +18,7 @@ use folio_runtime::stack::Stack;
 use folio_runtime::syscall::exit_group;
 use linux_raw_sys::auxvec::{AT_BASE_PLATFORM, AT_EXECFN, AT_HWCAP2, AT_PAGESZ, AT_PLATFORM};
 
+use crate::abi::globals::_rtld_global_ro;
 use crate::abi::record::Record;
 use crate::abi::{libc, publish};
 use crate::image::files::Disk;
@@ -44,7 +40,7 @@ pub fn print(stack: &Stack, environment: &Environment, options: &Options) -> ! {
         Object::decode(Kind::Library, &found.path, placement, image).ok()
     });
     let layout = libc.and_then(|libc| libc::layout(&libc).ok()).unwrap_or_else(libc::any_layout);
-    let (ro, _) = publish::records();
+    let ro = _rtld_global_ro.record();
     publish::kernel_facts(layout, ro, stack);
     let mut tunables = read_tunables(stack, environment, false, layout);
     let summary = processor::fill_cpu_features(stack, layout, ro, &mut memo, &mut tunables);
@@ -155,7 +151,7 @@ impl Diagnostics<'_> {
     }
 
     fn auxiliary(&self, kind: u32) -> u64 {
-        self.stack.auxiliary_value(kind as usize).unwrap_or(0) as u64
+        self.stack.auxiliary_value(kind) as u64
     }
 
     fn loader(&mut self) -> fmt::Result {
@@ -177,8 +173,9 @@ impl Diagnostics<'_> {
         let usable = self.summary.levels.directories().len();
         self.value("dl_hwcaps_subdirs_active", (0b111 << (3 - usable.min(3))) & 0b111)?;
         self.value("dl_pagesize", self.auxiliary(AT_PAGESZ))?;
-        let platform: usize = self.ro.get(r.platform);
-        match text_at(platform) {
+        let kernels = self.stack.auxiliary_string(AT_PLATFORM).map(CStr::to_bytes);
+        let platform = self.summary.platform.map(str::as_bytes).or(kernels);
+        match platform {
             Some(platform) => self.string("dl_platform", platform)?,
             None => self.value("dl_platform", 0)?,
         }
@@ -187,7 +184,7 @@ impl Diagnostics<'_> {
             false => self.string("dl_profile_output", b"/var/tmp")?,
         }
         if is_old {
-            let known = match text_at(platform) {
+            let known = match platform {
                 Some(b"haswell") => 2,
                 Some(b"xeon_phi") => 3,
                 _ => u64::MAX,
@@ -212,8 +209,8 @@ impl Diagnostics<'_> {
 
     fn paths(&mut self) -> fmt::Result {
         self.string("path.prefix", b"/usr")?;
-        let own = self.stack.auxiliary_value(AT_EXECFN as usize).and_then(text_at);
-        self.string("path.rtld", own.unwrap_or_default())?;
+        let own = self.stack.auxiliary_string(AT_EXECFN);
+        self.string("path.rtld", own.unwrap_or_default().to_bytes())?;
         self.string("path.sysconfdir", b"/etc")?;
         for (index, directory) in search::DEBIAN_AMD64.iter().enumerate() {
             let directory = [directory, &b"/"[..]].concat();
@@ -229,8 +226,8 @@ impl Diagnostics<'_> {
         for (index, (kind, value)) in self.stack.auxiliary().enumerate() {
             writeln!(self.output, "auxv[{index:#x}].a_type={kind:#x}")?;
             let is_text = [AT_EXECFN, AT_PLATFORM, AT_BASE_PLATFORM].contains(&(kind as u32));
-            match text_at(value).filter(|_| is_text) {
-                Some(text) => writeln!(self.output, "auxv[{index:#x}].a_val{suffix}={}", Quoted(text))?,
+            match Some(kind as u32).filter(|_| is_text).and_then(|kind| self.stack.auxiliary_string(kind)) {
+                Some(text) => writeln!(self.output, "auxv[{index:#x}].a_val{suffix}={}", Quoted(text.to_bytes()))?,
                 None => writeln!(self.output, "auxv[{index:#x}].a_val={value:#x}")?,
             }
         }
@@ -296,10 +293,4 @@ impl Diagnostics<'_> {
         let known = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
         known.into_iter().try_for_each(|(name, value)| writeln!(self.output, "x86.cpu_features.{name}={value:#x}"))
     }
-}
-
-/// The C string at an address that the kernel or Folio wrote down; none at 0.
-fn text_at(address: usize) -> Option<&'static [u8]> {
-    // SAFETY: strings above the stack, or leaked ones.
-    (address != 0).then(|| unsafe { CStr::from_ptr(with_exposed_provenance(address)) }.to_bytes())
 }

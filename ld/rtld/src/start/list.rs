@@ -5,8 +5,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+use folio_elf::Lossy;
 use folio_elf::version::{self as records, VER_FLG_WEAK};
-use folio_link::error::{Error, Lossy, Problem};
+use folio_link::error::{Error, Problem};
 use folio_link::object::{Kind, Object, ObjectId, Objects};
 use folio_link::order::{self, Dependencies, Root};
 use folio_link::resolve::{Definition, Reference, Scope, Watch};
@@ -29,8 +30,7 @@ pub fn print(objects: &Objects, discovery: &Discovery, cast: &Cast, environment:
         unused(objects, &discovery.closure);
     }
     let mut output = Output::stdout();
-    let needs_any = objects[cast.executable].dynamic.as_ref().is_some_and(|dynamic| dynamic.needed().next().is_some());
-    if needs_any || discovery.closure.len() > 1 {
+    if objects[cast.executable].needs_any() || discovery.closure.len() > 1 {
         if environment.trace_program {
             line(&mut output, &objects[cast.executable]);
         }

@@ -95,7 +95,7 @@ impl Options {
                 b"--version" => print(concat!("ld-folio.so.1 (Folio) ", env!("CARGO_PKG_VERSION"), "\n")),
                 option if option.starts_with(b"-") => report::refuse(
                     own_name,
-                    &format_args!("unrecognized option '{}'; try '--help'", folio_link::error::Lossy(option)),
+                    &format_args!("unrecognized option '{}'; try '--help'", folio_elf::Lossy(option)),
                 ),
                 _ => {
                     options.program = word;

@@ -6,7 +6,7 @@
 
 use core::sync::atomic::Ordering;
 
-use folio_link::tls::{self as plan, Module, RseqArea, StaticLayout};
+use folio_link::tls::{self as plan, RseqArea, StaticLayout};
 use folio_runtime::stack::Stack;
 use linux_raw_sys::auxvec::{AT_RSEQ_ALIGN, AT_RSEQ_FEATURE_SIZE};
 
@@ -32,9 +32,8 @@ pub fn lay_out(process: &Process, stack: &Stack) -> Result<Option<(u64, u32)>, p
         unsafe { (process.objects.get(), process.base.members.get(), process.tunables.get()) };
     let mut plan = StaticLayout::default();
     for &id in members {
-        let Some(segment) = objects[id].placement.tls else { continue };
-        let module = Module { size: segment.size, align: segment.align, vaddr: segment.image.0 };
-        let offset = plan.place(&module)?;
+        let Some(segment) = &objects[id].placement.tls else { continue };
+        let offset = plan.place(&segment.into())?;
         // SAFETY: one thread.
         let map = unsafe { process.state(id) }.map;
         tls::add_module(layout, map);
@@ -42,9 +41,8 @@ pub fn lay_out(process: &Process, stack: &Stack) -> Result<Option<(u64, u32)>, p
     }
     let mut rseq = None;
     if layout.behaviour.rseq_in_tls {
-        let value = |kind: u32| stack.auxiliary_value(kind as usize).unwrap_or(0) as u64;
-        let features = value(AT_RSEQ_FEATURE_SIZE);
-        let area = RseqArea::new(features, value(AT_RSEQ_ALIGN)).unwrap_or(RseqArea::MINIMAL);
+        let features = stack.auxiliary_value(AT_RSEQ_FEATURE_SIZE) as u64;
+        let area = RseqArea::new(features, stack.auxiliary_value(AT_RSEQ_ALIGN) as u64).unwrap_or(RseqArea::MINIMAL);
         let offset = plan.place_rseq(area)?;
         rseq = Some((offset, if features == 0 { 20 } else { features as u32 }));
     }
