@@ -12,9 +12,10 @@ gcc -g -O0 -o opener "$sources/opener.c" -Wl,--dynamic-linker="$INTERPRETER"
 session() {
     local words=()
     while read -r line; do words+=(-ex "$line"); done
-    # The loaders' own frames differ, and which of the two events of the start brings libc.
+    # The loaders' own frames differ, and whether their debug information is installed, and which of the two events of the
+    # start brings libc.
     gdb -nx -batch -ex 'set breakpoint pending on' -ex 'set debuginfod enabled off' "${words[@]}" ./opener 2>&1 < /dev/null |
-        sed -E 's/\(process [0-9]+\)//; s/LWP [0-9]+/LWP/; /^\[(New Thread|Thread .* exited|Switching)/d' | grep -vE '_dl_debug_state|dl-debug\.c|^Using host|no libraries added or removed'
+        sed -E 's/\(process [0-9]+\)//; s/LWP [0-9]+/LWP/; /^\[(New Thread|Thread .* exited|Switching)/d; s/ \(\*\) +/         /; /^\(\*\)/d' | grep -vE '_dl_debug_state|dl-debug\.c|^Using host|no libraries added or removed'
 }
 session <<'GDB'
 break plugin.c:12 if n == 3 || n == 1
@@ -91,5 +92,5 @@ gcc -g -o waits waits.c -Wl,--dynamic-linker="$INTERPRETER"
 ./waits > up & process=$!
 for _ in $(seq 100); do [ -s up ] && break; sleep 0.05; done
 gdb -nx -batch -ex 'set debuginfod enabled off' -p $process -ex 'info sharedlibrary' -ex 'print opened' -ex 'info symbol plugged' 2>&1 |
-    grep -E 'libplugin|libc.so|INTERPRETER|ld-|^\$1'
+    grep -E 'libplugin|libc.so|INTERPRETER|ld-|^\$1' | sed -E 's/ \(\*\) +/         /'
 kill $process
