@@ -15,6 +15,8 @@
 //! | `extern "C" fn folio_tls_get_addr_slow(index: *mut TlsIndex) -> *mut u8` | [`tls`], when the dtv has no answer |
 //! | `static FOLIO_TLS_GENERATION: AtomicUsize` | [`tls`], compared with `dtv[0].counter` |
 //! | `extern "C" fn folio_missing_function(index: usize) -> *const u8` | [`missing_function`], at each call |
+//! | `extern "C" fn folio_audited_call(...)`, `folio_audited_return(...)` | [`audited_call`], around each call |
+//! | `static FOLIO_VECTOR_WIDTH: AtomicU32` | [`audited_call`]: bytes of a vector register to show |
 //! | `static FOLIO_XSAVE_SIZE: AtomicUsize` | [`vector_state`]: bytes of the save area; 0: `fxsave` |
 //! | `static FOLIO_XSAVE_MASK: AtomicU64` | [`vector_state`]: components; bit 63 set: `xsavec`, clear: `xsave` |
 //!
@@ -27,6 +29,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod allocator;
+pub mod audited_call;
 pub mod catch;
 pub mod memory;
 pub mod missing_function;

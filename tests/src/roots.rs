@@ -204,7 +204,8 @@ const SCRIPT: &str = r#"
 root=$1 target=$2 folder=$3 name=$4 program=$5; shift 5
 for place in /dev /tmp "$target"; do mkdir -p "$root$place" && mount --bind "$place" "$root$place" || exit 125; done
 mount -t proc proc "$root/proc" || exit 125
-exec chroot "$root" /bin/bash -c 'cd "$1" || exit 125; name=$2 program=$3; shift 3; exec -a "$name" "$program" "$@"' \
+exec chroot "$root" /bin/bash -c 'cd "$1" || exit 125; name=$2 program=$3; shift 3
+while [ "$1" != -- ]; do export "$1"; shift; done; shift; exec -a "$name" "$program" "$@"' \
     bash "$folder" "$name" "$program" "$@"
 "#;
 
@@ -223,12 +224,21 @@ impl Root {
                 run.name.clone(),
                 run.program.clone().into(),
             ])
+            // Its variables are for the program alone: an auditor would watch the wrapper, too.
+            .chain(run.environment.iter().map(|(key, value)| {
+                let mut setting = key.clone();
+                setting.push("=");
+                setting.push(value);
+                setting
+            }))
+            .chain(["--".into()])
             .chain(run.arguments.iter().cloned())
             .collect();
         Ok(Run {
             program: unshare.clone(),
             name: unshare.into(),
             arguments,
+            environment: Vec::new(),
             folder: PathBuf::from("/"),
             shown: Some(format!("(inside {}) {}", self.path.display(), run.reproduction())),
             ..run.clone()

@@ -172,6 +172,11 @@ impl<'m> Dynamic<'m> {
         self.entries
     }
 
+    /// The string of the first entry with that tag.
+    pub fn string(&self, tag: u64) -> Option<&'m [u8]> {
+        self.strings.get(self.entries.iter().find(|entry| entry.d_tag == tag)?.d_val)
+    }
+
     /// Names of `DT_NEEDED`, in order; `None` for one that lies outside the string table.
     pub fn needed(&self) -> impl Iterator<Item = Option<&'m [u8]>> + use<'m> {
         let strings = self.strings;

@@ -1,6 +1,6 @@
 //! The dynamic symbol table with its names, hash table and version indices.
 
-use goblin::elf64::sym::Sym;
+pub use goblin::elf64::sym::Sym;
 pub use goblin::elf64::sym::{
     STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
     STT_TLS, STV_DEFAULT, STV_HIDDEN, STV_INTERNAL, STV_PROTECTED,
@@ -19,6 +19,7 @@ pub const SHN_ABS: u16 = 0xfff1;
 pub const VERSYM_HIDDEN: u16 = 0x8000;
 
 /// An `Elf64_Sym` with its accessors.
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
 pub struct Symbol(pub Sym);
 

@@ -74,6 +74,8 @@ pub enum Problem {
     OtherLibc,
     /// dlclose(3) of an object that is not open.
     NotOpen,
+    /// An auditor opens or closes objects while it is asked about one that is being loaded or bound.
+    LoadUnderWay,
 }
 
 impl Problem {
@@ -143,6 +145,7 @@ impl fmt::Display for Problem {
             Problem::InvalidNamespace => f.write_str("invalid target namespace in dlmopen()"),
             Problem::OtherLibc => f.write_str("another release of libc than the one that the program started with"),
             Problem::NotOpen => f.write_str("shared object not open"),
+            Problem::LoadUnderWay => f.write_str("cannot open or close objects while others are being loaded or bound"),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::errno::Errno;
 use crate::error::{Error, Problem};
 use crate::object::{Identity, Kind, Object, ObjectId, Objects};
 use crate::placement::{Placement, PlacementError};
-use crate::search::{self, Files, Observe, Owner, PathList, Reference, Requester, Search, SearchError};
+use crate::search::{self, Files, Observe, Owner, PathList, Redirect, Reference, Requester, Search, SearchError};
 
 /// What opens, identifies and maps files.
 pub trait Source<'m>: Files<Error = Problem> {
@@ -51,14 +51,18 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             // In a namespace where nobody has asked for the dynamic linker before.
             if Some(known) == self.interpreter && !self.members.contains(&known) {
                 self.members.push(known);
+                self.observe.added(self.objects, known);
             }
             return Ok(known);
         }
-        self.observe.wanted(name, &self.objects[requester.unwrap_or(self.executable)], reference);
+        let asked = name;
+        let redirected = self.redirected(name, requester, reference)?;
+        let name = redirected.as_deref().unwrap_or(name);
         let found = self.find(name, requester, reference).map_err(|error| describe(name, error))?;
         let identity = self.source.identity(&found.file);
         if let Some(known) = self.with_identity(identity) {
             self.objects[known].add_name(name);
+            self.objects[known].add_name(asked);
             return Ok(known);
         }
         // What is wrong with a file's segments is said under the name that was asked for, as glibc says it.
@@ -76,9 +80,11 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         object.loader = requester;
         object.origin = self.source.origin(&found.path);
         object.add_name(name);
+        object.add_name(asked);
         self.observe.mapped(name, &object);
         let id = self.objects.insert(object);
         self.members.push(id);
+        self.observe.added(self.objects, id);
         Ok(id)
     }
 
@@ -87,9 +93,25 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         if let Some(known) = self.known(name) {
             return Ok(self.members.contains(&known).then_some(known));
         }
+        let redirected = self.redirected(name, requester, Reference::Opened)?;
+        let name = redirected.as_deref().unwrap_or(name);
         let found = self.find(name, requester, Reference::Opened).map_err(|error| describe(name, error))?;
         let identity = self.source.identity(&found.file);
         Ok(self.with_identity(identity))
+    }
+
+    /// The name to search for in the place of one that no object answers to, if an observer wants another.
+    fn redirected(
+        &mut self,
+        name: &[u8],
+        requester: Option<ObjectId>,
+        reference: Reference,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        match self.observe.wanted(self.objects, name, requester.unwrap_or(self.executable), reference) {
+            Redirect::Keep => Ok(None),
+            Redirect::To(elsewhere) => Ok(Some(elsewhere)),
+            Redirect::Refuse => Err(Error::new(name, Problem::Open(Errno::ENOENT))),
+        }
     }
 
     fn with_identity(&self, identity: Identity) -> Option<ObjectId> {
@@ -120,6 +142,10 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         let (mut rpaths, passed_executable) = rpaths(objects, from, self.executable);
         if !passed_executable {
             rpaths.extend(&objects[self.executable].rpath);
+        }
+        // An auditor may lie where the executable's own libraries do (glibc elf/dl-load.c, _dl_map_object).
+        if reference == Reference::Audit {
+            rpaths.extend(&objects[self.executable].runpath);
         }
         let requester = as_requester(&objects[from], &rpaths);
         self.search.find(self.source, self.observe, &requester, reference, name)
@@ -291,7 +317,8 @@ fn as_requester<'o>(object: &'o Object, rpaths: &'o [&'o PathList]) -> Requester
     }
 }
 
-fn owner<'o>(object: &'o Object) -> Owner<'o> {
+/// An object as the owner of its path lists.
+pub fn owner<'o>(object: &'o Object) -> Owner<'o> {
     Owner {
         name: &object.path,
         origin: (!object.origin.is_empty()).then_some(&object.origin),

@@ -34,6 +34,11 @@ pub trait Process {
     fn tls_descriptor(&mut self, object: Option<ObjectId>, offset: u64) -> Result<[u64; 2], Problem>;
     /// A function that looks `symbol` of `requester` up when it is called; `None` if that must be an error now.
     fn missing_function(&mut self, requester: ObjectId, symbol: u32) -> Option<Addr>;
+    /// Whether functions are bound when they are first called, so that the slots of the PLT stay what the file says. The
+    /// caller then provides what the first entry of the PLT calls (psABI, *Procedure Linkage Table*).
+    fn binds_lazily(&self) -> bool {
+        false
+    }
     /// Notes that `requester` is bound to a definition of another object.
     fn bound(&mut self, requester: ObjectId, definition: &Definition);
     /// Notes that a copy relocation's two symbols differ in size.
@@ -113,8 +118,15 @@ pub fn relocate_with<P: Process, W: Watch>(
         return fail(Problem::RelocationPlace);
     };
     let rest = rela.skip(relative);
+    let lazily = relocator.process.binds_lazily();
     for record in rest.iter().chain(jmprel.iter()) {
-        if let Err(problem) = relocator.apply(&Relocation::from(record)) {
+        let relocation = Relocation::from(record);
+        let applied = if lazily && relocation.kind == R_X86_64_JUMP_SLOT {
+            relocator.add_bias(relocation.offset).ok_or(Problem::RelocationPlace)
+        } else {
+            relocator.apply(&relocation)
+        };
+        if let Err(problem) = applied {
             fail(problem);
         }
     }

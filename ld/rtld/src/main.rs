@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod abi;
+mod audit;
 mod debug;
 mod dl;
 mod image;

@@ -29,8 +29,19 @@ impl NamespaceId {
 }
 
 /// What `dlmopen` takes beside the number of a namespace: a new one, and the caller's.
-const LM_ID_NEWLM: c_long = -1;
+pub const LM_ID_NEWLM: c_long = -1;
 const LM_ID_CALLER: c_long = -2;
+
+/// How a namespace stands to auditors (rtld-audit(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audit {
+    /// They watch it.
+    Audited,
+    /// One is being loaded into it: those that were there before see its objects come.
+    Loading,
+    /// One lives in it, and nobody watches.
+    Auditor,
+}
 
 /// One namespace; it is vacant while it has no members.
 pub struct Namespace {
@@ -43,6 +54,8 @@ pub struct Namespace {
     pub libc: Guarded<Option<ObjectId>>,
     /// The loader, as this namespace has it.
     pub interpreter: Guarded<Option<ObjectId>>,
+    /// Whether an auditor lives here.
+    pub auditing: Guarded<Audit>,
     /// What libc sees of `global`; the base namespace's is in the executable's link map.
     pub searchlist: Guarded<SearchList>,
 }
@@ -56,6 +69,7 @@ impl Namespace {
             uniques: Guarded::new(Uniques::new()),
             libc: Guarded::new(None),
             interpreter: Guarded::new(None),
+            auditing: Guarded::new(Audit::Audited),
             searchlist: Guarded::new(SearchList::default()),
         }
     }
@@ -72,6 +86,15 @@ impl Namespace {
 
     pub fn is_base(&self) -> bool {
         self.id == NamespaceId::BASE
+    }
+
+    /// Whether an auditor lives here.
+    ///
+    /// # Safety
+    /// The load lock is held, or there is one thread.
+    pub unsafe fn is_auditors(&self) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { *self.auditing.get() == Audit::Auditor }
     }
 
     fn is_vacant(&self) -> bool {
@@ -95,6 +118,8 @@ pub fn choose(process: &Process, number: c_long, caller: Option<ObjectId>) -> Re
             let mut namespaces = unsafe { process.namespaces() };
             namespaces
                 .find(|namespace| c_long::from(namespace.id.0) == number && !namespace.is_vacant())
+                // SAFETY: as above.
+                .filter(|namespace| !unsafe { namespace.is_auditors() })
                 .ok_or(Problem::InvalidNamespace)
         }
     }
@@ -148,6 +173,10 @@ pub fn settle(process: &Process, namespace: &Namespace) {
     }
     // SAFETY: as above.
     let highest = unsafe { process.namespaces() }.rfind(|namespace| !namespace.is_vacant());
+    if namespace.is_vacant() {
+        // SAFETY: as above.
+        unsafe { *namespace.auditing.get_mut() = Audit::Audited };
+    }
     let used = highest.map_or(1, |namespace| usize::from(namespace.id.0) + 1);
     process.global_record.put(process.layout.global.nns, used);
 }

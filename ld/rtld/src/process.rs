@@ -27,6 +27,8 @@ use folio_runtime::tls::TlsDescriptorArgument;
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish::Published;
 use crate::abi::record::Record;
+use crate::audit::calls::Calls;
+use crate::audit::{Auditors, Watched};
 use crate::dl::fork;
 use crate::image::files::Disk;
 use crate::namespace::{Namespace, NamespaceId};
@@ -87,6 +89,10 @@ pub struct State {
     pub initialised: bool,
     /// It stays for good: `RTLD_NODELETE`, `DF_1_NODELETE`, or an object that stays was bound to it.
     pub stays: bool,
+    /// What each auditor keeps of it.
+    pub watched: Box<[Watched]>,
+    /// Its calls of functions, if an auditor watches those.
+    pub calls: Option<Box<Calls>>,
     /// What libc sees of `closure` and `scopes`.
     pub published: Published,
     /// What TLS descriptors refer to that were bound to it.
@@ -130,6 +136,8 @@ pub struct Process {
     pub arguments: Arguments,
     /// `LD_BIND_NOW`.
     pub bind_now: bool,
+    /// Written while the process starts.
+    pub auditors: Guarded<Auditors>,
     pub ro: Record,
     pub global_record: Record,
 }

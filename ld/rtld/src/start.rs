@@ -4,6 +4,7 @@
 //! publish to libc → initialise → jump. Mapping is part of discovery: what an object needs is read from its own segments.
 #![allow(unsafe_code)]
 
+pub mod audited;
 pub mod auxv;
 pub mod cast;
 pub mod descriptors;
@@ -24,7 +25,7 @@ use folio_elf::dynamic::DF_SYMBOLIC;
 use folio_glibc::layout::Layout;
 use folio_glibc::tunables::Values;
 use folio_link::error::{Error, Problem};
-use folio_link::object::{Kind, Objects};
+use folio_link::object::{Kind, Object, Objects};
 use folio_link::order::{self, Root};
 use folio_link::tls::StaticBlock;
 use folio_runtime::stack::Stack;
@@ -41,6 +42,7 @@ use crate::abi::debugger::{self, Change};
 use crate::abi::globals::{__libc_enable_secure, __libc_stack_end, _dl_argv, _rtld_global, _rtld_global_ro};
 use crate::abi::publish::Place;
 use crate::abi::{libc, publish};
+use crate::audit::Auditors;
 use crate::debug::{self, Categories, Phase};
 use crate::dl::{find_object, tls};
 use crate::image::initialise::{self, Edges};
@@ -67,19 +69,34 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     let auxiliary = if environment.show_auxv { auxv::snapshot(&stack) } else { Vec::new() };
     let mut objects = Objects::new();
     let mut cast = cast::adopt(&mut stack, &mut objects, &environment);
+    let is_listed = environment.trace || cast.options.is_some_and(|options| options.task == Task::List);
+    if !is_listed {
+        cast.auditors = audited::names(&environment, &cast, &objects, secure);
+    }
+    if !cast.auditors.is_empty() {
+        let process = audited::prepare(&stack, &environment, secure, objects, &mut cast, &auxiliary);
+        return enter(process, &stack);
+    }
     let discovery = discover::discover(&stack, &environment, secure, &mut objects, &cast);
-    show_what_is_asked_for(&objects, &discovery, &environment, &cast, &auxiliary);
+    let found = || libc::find(&objects, &discovery.members).map(|found| libc::layout(&objects[found]).ok());
+    show_what_is_asked_for(found, &environment, is_listed, &auxiliary);
     if environment.trace {
         list::print(&objects, &discovery, &cast, &environment);
     }
-    discovery.require_objects(&cast);
+    discovery.found.require_objects(&cast);
     if cast.options.is_some_and(|options| options.task == Task::List) {
         list::print(&objects, &discovery, &cast, &environment);
     }
-    discovery.require_versions(&cast);
-    let layout = choose_layout(&objects, &discovery, &stack, &cast);
+    discovery.found.require_versions(&cast);
+    let libc = libc::find(&objects, &discovery.members).map(|found| &objects[found]);
+    let layout = choose_layout(libc, &stack, &cast);
     let process = publish_process(&stack, &environment, secure, objects, discovery, &mut cast, layout);
     link(process, &stack, &cast);
+    enter(process, &stack)
+}
+
+/// Runs the initializers, and gives what the program starts with.
+fn enter(process: &Process, stack: &Stack) -> Start {
     debug::statistics(process);
     initialise::start(process);
     // SAFETY: one thread, unless an initializer made more; none of them loads before it has an entry.
@@ -94,18 +111,16 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
 /// `LD_DEBUG=help` and `LD_SHOW_AUXV`, in the words of the release whose libc was found. A libc that no table fits has its
 /// own loader say it.
 fn show_what_is_asked_for(
-    objects: &Objects<'static>,
-    discovery: &Discovery,
+    libc: impl FnOnce() -> Option<Option<&'static Layout>>,
     environment: &Environment,
-    cast: &Cast,
+    is_listed: bool,
     auxiliary: &[(usize, usize)],
 ) {
     let helps = environment.debug.contains(Categories::HELP);
     if !helps && auxiliary.is_empty() {
         return;
     }
-    let libc = libc::find(objects, &discovery.members).map(|found| libc::layout(&objects[found]).ok());
-    let is_listed = environment.trace || cast.options.is_some_and(|options| options.task == Task::List);
+    let libc = libc();
     if is_listed || helps || !matches!(libc, Some(None)) {
         let layout = libc.flatten().unwrap_or_else(libc::any_layout);
         auxv::print(auxiliary, layout);
@@ -116,9 +131,8 @@ fn show_what_is_asked_for(
 }
 
 /// The layout table of the process' libc; a libc that no table fits gets its own loader instead.
-fn choose_layout(objects: &Objects<'static>, discovery: &Discovery, stack: &Stack, cast: &Cast) -> &'static Layout {
-    let Some(found) = libc::find(objects, &discovery.members) else { return libc::any_layout() };
-    let libc = &objects[found];
+fn choose_layout(libc: Option<&Object<'static>>, stack: &Stack, cast: &Cast) -> &'static Layout {
+    let Some(libc) = libc else { return libc::any_layout() };
     libc::layout(libc).unwrap_or_else(|mismatch| handover::to_own_loader(libc, stack, cast.program_file, &mismatch))
 }
 
@@ -144,13 +158,13 @@ fn publish_process(
     let stack_flags = execstack::flags(layout, execstack::is_wanted_by(&objects[cast.executable]));
     publish::prepare_global(layout, global, stack_flags);
     let mut states = Vec::new();
-    publish::add_objects(layout, global, &objects, &mut states, Place::START, &discovery.members);
+    publish::add_objects(layout, global, &objects, &mut states, Place::START, &discovery.members, cast.auditors.len());
 
     let process = Process {
         layout,
         objects: Guarded::new(objects),
         states: Guarded::new(states),
-        base: Namespace::base(discovery.members, discovery.closure, cast.interpreter),
+        base: Namespace::base(discovery.members, discovery.found.closure, cast.interpreter),
         others: Guarded::new(Vec::new()),
         search: Guarded::new(discovery.search),
         disk: Guarded::new(discovery.disk),
@@ -164,6 +178,7 @@ fn publish_process(
         program: cast.program,
         arguments: Arguments { argc: stack.argc() as i32, argv: stack.argv(), envp: stack.envp() },
         bind_now: environment.bind_now,
+        auditors: Guarded::new(Auditors::asked(cast.auditors.len())),
         ro,
         global_record: global,
     };
@@ -187,15 +202,15 @@ pub fn read_tunables(
 
 /// Lays out static TLS, makes the main thread, relocates and protects everything.
 fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
+    let sorted = publish_scopes(process, cast);
+    let thread = make_main_thread(process, stack, cast);
+    bind(process, cast, &sorted, || tls::initialise_main_thread(process.layout, thread));
+}
+
+/// Lays out static TLS and makes the main thread; gives its thread pointer.
+fn make_main_thread(process: &Process, stack: &Stack, cast: &Cast) -> usize {
     let layout = process.layout;
     let refuse = |problem: Problem| -> ! { report::fatal(cast.program, LOADING, &Error::new(b"", problem)) };
-    // SAFETY: one thread.
-    let (objects, members) = unsafe { (process.objects.get(), process.base.members.get()) };
-    let sorted = publish_scopes(process);
-    if let Some(id) = execute::too_new_for_processor(process, &sorted) {
-        report::refuse(objects[id].display_name(cast.program), &Problem::IsaLevel);
-    }
-    find_object::publish(process);
     let rseq = static_tls::lay_out(process, stack).unwrap_or_else(|error| {
         report::refuse(cast.program, &format_args!("{LOADING}: {error}"));
     });
@@ -206,7 +221,15 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     let Some(dtv) = tls::create_main_dtv(layout, address) else { refuse(Problem::NoMemory) };
     process.global_record.put(layout.global.initial_dtv, dtv);
     main_thread::register(layout, thread, &birth);
+    address
+}
 
+/// Shows libc all that it needs, relocates and protects everything, gives every module its thread-local storage, and
+/// initialises libc.
+fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls: impl FnOnce()) {
+    let layout = process.layout;
+    // SAFETY: one thread.
+    let (objects, members) = unsafe { (process.objects.get(), process.base.members.get()) };
     let libc = libc::find(objects, members);
     // SAFETY: one thread.
     unsafe { publish::libc(process, &process.base, libc) };
@@ -223,7 +246,7 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     debug::initial_scopes(process);
     let phase = Phase::relocation();
     let mut failed = false;
-    execute::relocate(process, &sorted, process.bind_now, false, &mut |error| {
+    execute::relocate(process, sorted, process.bind_now, false, &mut |error| {
         debug::failed("symbol lookup error", &error, false);
         report::error(cast.program, "symbol lookup error", &error);
         failed = true;
@@ -232,7 +255,7 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     if failed {
         exit_group(report::FAILURE);
     }
-    tls::initialise_main_thread(layout, address);
+    initialise_tls();
     if let Some(early_init) = functions.early_init {
         // SAFETY: libc's __libc_early_init, once, after its relocation.
         unsafe { function::<unsafe extern "C" fn(bool)>(early_init)(true) };
@@ -242,8 +265,9 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     debugger::announce(process, &process.base, Change::Consistent);
 }
 
-/// Gives every object of the start its scopes, and sorts them by their dependencies.
-fn publish_scopes(process: &Process) -> Vec<usize> {
+/// Gives every object of the start its scopes, sorts them by their dependencies, and lets unwinders find them. An object that
+/// the processor is too old for ends the process.
+fn publish_scopes(process: &Process, cast: &Cast) -> Vec<usize> {
     // SAFETY: one thread.
     let (objects, members, global) =
         unsafe { (process.objects.get(), process.base.members.get(), process.base.global.get()) };
@@ -277,6 +301,10 @@ fn publish_scopes(process: &Process) -> Vec<usize> {
     executable.sorted = sorted.clone();
     executable.closure = global.clone();
     executable.opens = 1;
+    if let Some(id) = execute::too_new_for_processor(process, &sorted) {
+        report::refuse(objects[id].display_name(cast.program), &Problem::IsaLevel);
+    }
+    find_object::publish(process);
     sorted
 }
 

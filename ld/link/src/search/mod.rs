@@ -21,7 +21,7 @@ use self::cache::{Cache, Hwcaps};
 use self::dst::{Tokens, Trust};
 use self::path::Directories;
 pub use self::path::{Listing, PathList};
-use crate::object::Object;
+use crate::object::{Object, ObjectId, Objects};
 
 /// The system's directories of Debian and its kin on amd64.
 pub const DEBIAN_AMD64: &[&[u8]] = &[b"/lib/x86_64-linux-gnu", b"/usr/lib/x86_64-linux-gnu", b"/lib", b"/usr/lib"];
@@ -74,12 +74,28 @@ pub enum Rule {
     Default,
 }
 
+/// What an observer makes of a name (`la_objsearch` of rtld-audit(7)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Redirect {
+    /// It is searched for, or opened, as it is.
+    #[default]
+    Keep,
+    /// This one in its place.
+    To(Vec<u8>),
+    /// It counts as missing.
+    Refuse,
+}
+
 /// Watches a search; each method's default does nothing and costs nothing.
 pub trait Observe {
     /// A name is asked for that no loaded object answers to.
-    fn wanted(&mut self, _name: &[u8], _requester: &Object, _reference: Reference) {}
+    fn wanted(&mut self, _objects: &Objects, _name: &[u8], _requester: ObjectId, _reference: Reference) -> Redirect {
+        Redirect::Keep
+    }
     /// The file that was found for a name is in memory.
     fn mapped(&mut self, _name: &[u8], _object: &Object) {}
+    /// An object has joined the namespace.
+    fn added(&mut self, _objects: &Objects, _id: ObjectId) {}
     /// A library without a slash in its name is searched for.
     fn find(&mut self, _name: &[u8]) {}
     /// A path list is searched; `owner` is the object whose DT_RPATH or DT_RUNPATH it is, empty for the executable.
@@ -87,7 +103,9 @@ pub trait Observe {
     /// The cache is asked.
     fn cache(&mut self) {}
     /// A file is about to be opened.
-    fn trying(&mut self, _path: &[u8], _rule: Rule) {}
+    fn trying(&mut self, _path: &[u8], _rule: Rule) -> Redirect {
+        Redirect::Keep
+    }
     /// A file was not the library.
     fn refused(&mut self, _path: &[u8], _rule: Rule, _reason: Refusal) {}
     /// The search that `find` announced is over.
@@ -161,6 +179,8 @@ pub enum Reference {
     Opened,
     /// LD_PRELOAD, `--preload` or `/etc/ld.so.preload`.
     Preloaded,
+    /// LD_AUDIT, `--audit`, DT_AUDIT or DT_DEPAUDIT.
+    Audit,
 }
 
 /// A library that was found.
@@ -242,7 +262,8 @@ impl<'a> Search<'a> {
         reference: Reference,
         name: &[u8],
     ) -> Result<Found<F::File>, SearchError<F::Error>> {
-        let needs_set_user_id = reference == Reference::Preloaded && self.settings.secure;
+        let is_preloaded = matches!(reference, Reference::Preloaded | Reference::Audit);
+        let needs_set_user_id = is_preloaded && self.settings.secure;
         let mut probe =
             Probe { files, observe, needs_set_user_id: false, refusal: Refusal::Absent(ENOENT), other_class: false };
         let expanded;
@@ -366,8 +387,12 @@ struct Probe<'p, F: Files, O: Observe> {
 
 impl<F: Files, O: Observe> Probe<'_, F, O> {
     fn open(&mut self, path: &[u8], rule: Rule) -> Result<Option<F::File>, SearchError<F::Error>> {
-        self.observe.trying(path, rule);
-        let refusal = match self.files.open(path) {
+        let elsewhere = match self.observe.trying(path, rule) {
+            Redirect::Keep => None,
+            Redirect::To(elsewhere) => Some(elsewhere),
+            Redirect::Refuse => return Ok(None),
+        };
+        let refusal = match self.files.open(elsewhere.as_deref().unwrap_or(path)) {
             Ok(file) if self.needs_set_user_id && !self.files.is_set_user_id(&file) => Refusal::NotSetUserId,
             Ok(file) => return Ok(Some(file)),
             Err(OpenError::Absent(errno)) => Refusal::Absent(errno),

@@ -385,8 +385,9 @@ impl Observe for Log {
         self.0.push("cache".into());
     }
 
-    fn trying(&mut self, path: &[u8], _: Rule) {
+    fn trying(&mut self, path: &[u8], _: Rule) -> Redirect {
         self.0.push(format!("trying {}", path.escape_ascii()));
+        Redirect::Keep
     }
 
     fn refused(&mut self, _: &[u8], _: Rule, reason: Refusal) {

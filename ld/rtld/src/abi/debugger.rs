@@ -56,17 +56,23 @@ pub extern "C" fn _dl_debug_state() {
 
 /// Fills in `_r_debug`, points the executable's `DT_DEBUG` to it, and tells a debugger of the start.
 pub fn introduce(process: &Process, objects: &Objects) {
-    let record = _r_debug.record();
+    let record = prepare(process, objects);
     // SAFETY: the state of the executable exists since the objects were published.
     let first = unsafe { process.state(process.executable) }.map.address();
-    record.put(VERSION, 1u32);
-    record.put(BREAK, _dl_debug_state as *const () as usize);
-    record.put(LOADER_BASE, objects[process.interpreter].image.bias().0);
     point_to(record.address(0) as u64, &objects[process.executable]);
     // The list is empty at this first event: a debugger that sees libc looks into it for threads at once, and gives up if
     // libc is not relocated.
     announce(process, &process.base, Change::Add);
     record.put(MAP, first);
+}
+
+/// Fills in `_r_debug`, as far as it holds for all namespaces.
+pub fn prepare(process: &Process, objects: &Objects) -> Record {
+    let record = _r_debug.record();
+    record.put(VERSION, record.get::<u32>(VERSION).max(1));
+    record.put(BREAK, _dl_debug_state as *const () as usize);
+    record.put(LOADER_BASE, objects[process.interpreter].image.bias().0);
+    record
 }
 
 /// Puts the address of `_r_debug` into the executable's `DT_DEBUG`.

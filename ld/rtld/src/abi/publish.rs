@@ -16,6 +16,7 @@ use linux_raw_sys::auxvec::{AT_CLKTCK, AT_HWCAP2, AT_MINSIGSTKSZ, AT_PAGESZ};
 use crate::abi::link_map::LinkMap;
 use crate::abi::printf;
 use crate::abi::record::Record;
+use crate::audit::Watched;
 use crate::dl::dlfcn;
 use crate::dl::exception;
 use crate::dl::find_object;
@@ -129,7 +130,8 @@ impl Place {
     pub const START: Place = Place { namespace: NamespaceId::BASE, last: None, interpreter: None };
 }
 
-/// Makes link maps and states for `ids`, in this order, and appends them to the namespace's list.
+/// Makes link maps and states for `ids`, in this order, and appends them to the namespace's list. Those that have them
+/// already, because auditors were told of them, learn what they need. `auditors` is how many keep something of each.
 pub fn add_objects(
     layout: &Layout,
     global: Record,
@@ -137,21 +139,28 @@ pub fn add_objects(
     states: &mut Vec<Option<State>>,
     place: Place,
     ids: &[ObjectId],
+    auditors: usize,
 ) {
     let l = &layout.link_map;
     let list = layout.global.ns + place.namespace.0 * layout.namespace.size;
     let mut last = place.last;
+    let mut added = 0;
     for &id in ids {
         let object = &objects[id];
-        let map = LinkMap::create(layout, id, object, place.interpreter.is_none());
-        map.record().put(l.ns, usize::from(place.namespace.0));
-        if let (Kind::Interpreter, Some(real)) = (object.kind, place.interpreter) {
-            map.stand_for(layout, real);
-        }
         let needed = object.needed.iter().map(|needed| needed.0 as usize).collect();
         let index = id.0 as usize;
         if states.len() <= index {
             states.resize_with(index + 1, || None);
+        }
+        if let Some(state) = &mut states[index] {
+            state.needed = needed;
+            continue;
+        }
+        added += 1;
+        let map = LinkMap::create(layout, id, object, place.interpreter.is_none());
+        map.record().put(l.ns, usize::from(place.namespace.0));
+        if let (Kind::Interpreter, Some(real)) = (object.kind, place.interpreter) {
+            map.stand_for(layout, real);
         }
         states[index] = Some(State {
             map,
@@ -167,6 +176,8 @@ pub fn add_objects(
             relocated: false,
             initialised: false,
             stays: false,
+            watched: (0..auditors).map(|_| Watched::new(map)).collect(),
+            calls: None,
             published: Published::default(),
             descriptors: Vec::new(),
         });
@@ -185,9 +196,34 @@ pub fn add_objects(
         }
     }
     let nloaded = list + layout.namespace.nloaded;
-    global.put(nloaded, global.get::<u32>(nloaded) + ids.len() as u32);
+    global.put(nloaded, global.get::<u32>(nloaded) + added);
     let adds = layout.global.load_adds;
-    global.put(adds, global.get::<u64>(adds) + ids.len() as u64);
+    global.put(adds, global.get::<u64>(adds) + u64::from(added));
+}
+
+/// Puts a namespace's list into the order of its members: auditors were told of its objects in the order in which they were
+/// mapped, and filtees stand before their filters, whatever was mapped first.
+///
+/// # Safety
+/// The load lock is held, or there is one thread; all members are on the list.
+pub unsafe fn reorder(process: &Process, namespace: &Namespace) {
+    let l = &process.layout.link_map;
+    let mut previous: Option<LinkMap> = None;
+    // SAFETY: the caller's promise.
+    for &id in unsafe { namespace.members.get() } {
+        // SAFETY: as above.
+        let map = unsafe { process.state(id) }.map;
+        map.record().put(l.prev, previous.map_or(0, LinkMap::address));
+        map.record().put(l.next, 0usize);
+        match previous {
+            Some(previous) => previous.record().put(l.next, map.address()),
+            None => {
+                let loaded = process.namespace_field(namespace.id, process.layout.namespace.loaded);
+                process.global_record.put(loaded, map.address());
+            }
+        }
+        previous = Some(map);
+    }
 }
 
 /// The arrays of an object that libc's `dlsym` walks: `l_searchlist` and `l_scope`.

@@ -4,8 +4,10 @@ use core::fmt::Write;
 
 use folio_elf::Lossy;
 use folio_elf::version::Need;
-use folio_link::object::Object;
-use folio_link::search::{Listing, Observe, Reference, Rule};
+use folio_link::object::{Object, ObjectId, Objects};
+use folio_link::search::{Listing, Observe, Redirect, Reference, Rule};
+
+use crate::audit::Auditing;
 
 use super::{Categories as C, Lines, is_on, say};
 
@@ -17,18 +19,28 @@ pub struct Searches<'p> {
     pub from: Option<usize>,
     /// The path list that takes the place of `LD_LIBRARY_PATH` came with `--library-path`.
     pub by_option: bool,
+    /// Auditors that have a say in them.
+    pub auditing: Option<Auditing<'p>>,
 }
 
 impl Observe for Searches<'_> {
-    fn wanted(&mut self, name: &[u8], requester: &Object, reference: Reference) {
+    fn wanted(&mut self, objects: &Objects, asked: &[u8], id: ObjectId, reference: Reference) -> Redirect {
+        let requester = &objects[id];
         let (how, from) = match (reference, self.from) {
             (Reference::Opened, Some(from)) => ("dynamically loaded", from),
-            (Reference::Opened, None) => return,
+            (Reference::Opened, None) => return Redirect::Keep,
             _ => ("needed", self.namespace),
         };
-        let (name, namespace) = (Lossy(name), self.namespace);
+        let (name, namespace) = (Lossy(asked), self.namespace);
         let requester = Lossy(requester.display_name(self.program));
         say(C::FILES, format_args!("\nfile={name} [{namespace}];  {how} by {requester} [{from}]\n"));
+        self.auditing.as_mut().map(|auditing| auditing.wanted(id, asked)).unwrap_or_default()
+    }
+
+    fn added(&mut self, objects: &Objects, id: ObjectId) {
+        if let Some(auditing) = &mut self.auditing {
+            auditing.added(objects, id);
+        }
     }
 
     fn mapped(&mut self, name: &[u8], object: &Object) {
@@ -82,10 +94,11 @@ impl Observe for Searches<'_> {
         say(C::LIBS, format_args!(" search cache=/etc/ld.so.cache\n"));
     }
 
-    fn trying(&mut self, path: &[u8], rule: Rule) {
+    fn trying(&mut self, path: &[u8], rule: Rule) -> Redirect {
         if rule != Rule::Direct {
             say(C::LIBS, format_args!("  trying file={}\n", Lossy(path)));
         }
+        self.auditing.as_mut().map(|auditing| auditing.trying(path, rule)).unwrap_or_default()
     }
 
     fn done(&mut self, _rule: Option<Rule>) {

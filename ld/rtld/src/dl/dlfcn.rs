@@ -45,7 +45,7 @@ pub unsafe extern "C" fn open(
         // SAFETY: link maps of loaded objects, or null.
         let caller = unsafe { process.object_of(caller) };
         let arguments = Arguments { argc, argv, envp };
-        open::open(process, name, Mode::from_bits_retain(mode as u32), caller, namespace, arguments)
+        open::open(process, name, Mode::from_bits_retain(mode as u32) - Mode::AUDIT, caller, namespace, arguments)
     };
     match outcome {
         Ok(Some(map)) => map.base(),
@@ -218,11 +218,3 @@ pub extern "C" fn _dl_mcount(_from: usize, _to: usize) {}
 
 /// `__rtld_libc_freeres`: what memory checkers ask at exit; Folio's memory is not from malloc.
 pub extern "C" fn libc_freeres() {}
-
-/// `_dl_audit_preinit`: called at each start; without auditors there is nothing to do.
-#[unsafe(no_mangle)]
-extern "C" fn _dl_audit_preinit(_map: *mut u8) {}
-
-/// `_dl_audit_symbind_alt`: called only when there are auditors.
-#[unsafe(no_mangle)]
-extern "C" fn _dl_audit_symbind_alt(_map: *mut u8, _symbol: *const u8, _value: *mut usize, _provider: *mut u8) {}

@@ -21,13 +21,14 @@ use crate::abi::debugger::{self, Change};
 use crate::abi::libc;
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish::{self, Place};
+use crate::audit::{self, Activity, Auditing, REORDERED};
 use crate::debug::{self, Searches, version_wanted};
 use crate::dl::find_object;
 use crate::dl::tls;
 use crate::dl::unload;
 use crate::image::execute;
 use crate::image::initialise::{self, Edges};
-use crate::namespace::{self, Namespace, NamespaceId};
+use crate::namespace::{self, Audit, Namespace, NamespaceId};
 use crate::process::{Arguments, LibcFunctions, Process, ScopeName, function};
 
 bitflags! {
@@ -40,6 +41,8 @@ bitflags! {
         const DEEPBIND = 8;
         const GLOBAL = 0x100;
         const NODELETE = 0x1000;
+        /// An auditor is opened (`__RTLD_AUDIT`).
+        const AUDIT = 0x0800_0000;
     }
 }
 
@@ -65,7 +68,14 @@ pub fn open(
     if !mode.intersects(Mode::LAZY | Mode::NOW) {
         return Err(Error::new(name, Problem::OpenMode));
     }
+    if audit::is_asking() {
+        return Err(Error::new(name, Problem::LoadUnderWay));
+    }
     let namespace = namespace::choose(process, number, caller).map_err(|problem| Error::new(name, problem))?;
+    if mode.contains(Mode::AUDIT) {
+        // SAFETY: the load lock is held.
+        unsafe { *namespace.auditing.get_mut() = Audit::Loading };
+    }
     let loaded = load(process, namespace, name, mode, caller);
     // What ldconfig(8) writes meanwhile counts for the next opening.
     // SAFETY: the load lock is held.
@@ -152,7 +162,13 @@ fn load(
         members,
         search,
         source: disk,
-        observe: &mut Searches { program: process.program, namespace: number, from, by_option: false },
+        observe: &mut Searches {
+            program: process.program,
+            namespace: number,
+            from,
+            by_option: false,
+            auditing: Auditing::of_opening(process, namespace),
+        },
         executable: process.executable,
         interpreter: Some(interpreter),
         program: process.program,
@@ -161,7 +177,8 @@ fn load(
     let found = if mode.contains(Mode::NOLOAD) {
         loader.loaded(name, requester)?
     } else {
-        Some(loader.load(name, requester, Reference::Opened)?)
+        let reference = if mode.contains(Mode::AUDIT) { Reference::Audit } else { Reference::Opened };
+        Some(loader.load(name, requester, reference)?)
     };
     let Some(root) = found else { return Ok(None) };
     let is_new = loader.members.len() != first_new;
@@ -198,7 +215,14 @@ fn load(
         }
     }
     if !errors.is_empty() {
-        unload::discard(process, namespace, &new);
+        if audit::is_on(process) {
+            if !new.is_empty() && process.layout.version >= REORDERED {
+                audit::activity(process, namespace, Activity::Consistent);
+            }
+            unload::take_back(process, namespace, &new);
+        } else {
+            unload::discard(process, namespace, &new);
+        }
         return Err(errors.swap_remove(0));
     }
     Ok(Some(Loaded { root, new, closure }))
@@ -209,6 +233,9 @@ fn load(
 fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Error> {
     let Loaded { root, new, closure } = loaded;
     publish(process, namespace, loaded, mode);
+    if process.layout.version < REORDERED {
+        audit::activity(process, namespace, Activity::Consistent);
+    }
     if !new.is_empty() {
         // The new objects are on the list, so that a debugger can stop in all of their code, resolvers of IFUNCs too.
         debugger::announce(process, namespace, Change::Add);
@@ -239,9 +266,10 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
         });
     }
     if let Some(error) = errors.into_iter().next() {
-        debugger::announce(process, namespace, Change::Delete);
-        unload::remove(process, namespace, new);
-        debugger::announce(process, namespace, Change::Consistent);
+        if !new.is_empty() && process.layout.version >= REORDERED {
+            audit::activity(process, namespace, Activity::Consistent);
+        }
+        unload::take_back(process, namespace, new);
         return Err(error);
     }
     append_scopes(process, *root, closure);
@@ -261,6 +289,9 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
     }
     if !new.is_empty() {
         debugger::announce(process, namespace, Change::Consistent);
+        if process.layout.version >= REORDERED {
+            audit::activity(process, namespace, Activity::Consistent);
+        }
     }
     Ok(sorted)
 }
@@ -306,15 +337,14 @@ fn publish(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode
     // SAFETY: the load lock is held.
     let (objects, states, members) =
         unsafe { (process.objects.get(), process.states.get_mut(), namespace.members.get()) };
-    let last = members
-        .iter()
-        .rev()
-        .find(|id| !new.contains(id))
-        .and_then(|id| states[id.0 as usize].as_ref())
-        .map(|state| state.map);
+    let last = members.iter().rev().find_map(|id| Some(states.get(id.0 as usize)?.as_ref()?.map));
     let interpreter = states[process.interpreter.0 as usize].as_ref().map(|state| state.map);
     let place = Place { namespace: namespace.id, last, interpreter };
-    publish::add_objects(process.layout, process.global_record, objects, states, place, new);
+    publish::add_objects(process.layout, process.global_record, objects, states, place, new, audit::asked(process));
+    if audit::is_on(process) {
+        // SAFETY: the load lock is held.
+        unsafe { publish::reorder(process, namespace) };
+    }
     // What a namespace begins with is its main search list.
     let is_first = new.len() == members.len();
     if is_first {

@@ -22,6 +22,7 @@ use folio_link::order;
 use crate::abi::debugger::{self, Change};
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish;
+use crate::audit::{self, Activity, REORDERED};
 use crate::debug;
 use crate::dl::find_object;
 use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
@@ -48,6 +49,9 @@ pub fn close(process: &Process, map: *mut u8) -> Result<(), Error> {
     // SAFETY: the load lock is held.
     let states = unsafe { process.states.get_mut() };
     let is_meant = |state: &Option<State>| state.as_ref().is_some_and(|state| state.map.base() == map);
+    if audit::is_asking() {
+        return Err(Error::new(b"", Problem::LoadUnderWay));
+    }
     let Some(id) = states.iter().position(is_meant).map(|index| ObjectId(index as u32)) else {
         return Err(Error::new(b"", Problem::NotOpen));
     };
@@ -105,14 +109,41 @@ fn collect(process: &Process, namespace: &Namespace, closed: Option<ObjectId>) {
     let used = in_use(process);
     let mut unused = finalization_order(process, namespace, closed);
     unused.retain(|id| !used[id.0 as usize]);
-    let gone = finalise(process, &unused);
+    let gone = finalise(process, namespace, &unused);
     if gone.is_empty() {
         return;
     }
-    debugger::announce(process, namespace, Change::Delete);
-    remove(process, namespace, &gone);
-    debugger::announce(process, namespace, Change::Consistent);
+    remove_visibly(process, namespace, &gone);
     namespace::settle(process, namespace);
+}
+
+/// Takes objects of an opening that failed away again, as if they had been closed.
+pub fn take_back(process: &Process, namespace: &Namespace, new: &[ObjectId]) {
+    let mut gone = finalization_order(process, namespace, None);
+    gone.retain(|id| new.contains(id));
+    for (index, &id) in gone.iter().enumerate() {
+        tell_of_closing(process, namespace, id, index == 0);
+    }
+    remove_visibly(process, namespace, new);
+}
+
+/// Removes objects under the eyes of debuggers and auditors.
+fn remove_visibly(process: &Process, namespace: &Namespace, gone: &[ObjectId]) {
+    if process.layout.version < REORDERED {
+        audit::activity(process, namespace, Activity::Delete);
+    }
+    debugger::announce(process, namespace, Change::Delete);
+    remove(process, namespace, gone);
+    debugger::announce(process, namespace, Change::Consistent);
+    audit::activity(process, namespace, Activity::Consistent);
+}
+
+/// Tells auditors that an object goes, the first of several or another one.
+fn tell_of_closing(process: &Process, namespace: &Namespace, id: ObjectId, is_first: bool) {
+    if is_first && process.layout.version >= REORDERED {
+        audit::activity(process, namespace, Activity::Delete);
+    }
+    audit::closing(process, id);
 }
 
 /// By object number: whether it stays.
@@ -166,7 +197,7 @@ fn finalization_order(process: &Process, namespace: &Namespace, closed: Option<O
 
 /// Runs the finalizers of `unused` in this order, and gives those that are to go. A finalizer may have opened an object that
 /// was still to be finalised, or its own: those stay.
-fn finalise(process: &Process, unused: &[ObjectId]) -> Vec<ObjectId> {
+fn finalise(process: &Process, namespace: &Namespace, unused: &[ObjectId]) -> Vec<ObjectId> {
     let mut gone = Vec::with_capacity(unused.len());
     let mut used = Vec::new();
     let is_used = |used: &[bool], id: ObjectId| used.get(id.0 as usize).copied().unwrap_or(false);
@@ -180,6 +211,7 @@ fn finalise(process: &Process, unused: &[ObjectId]) -> Vec<ObjectId> {
                 continue;
             }
         }
+        tell_of_closing(process, namespace, id, gone.is_empty());
         // SAFETY: the load lock is held, and nobody borrows the objects.
         let object = unsafe { &mut process.objects.get_mut()[id] };
         object.is_removed = true;

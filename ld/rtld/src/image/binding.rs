@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 
-use folio_elf::symbol::STT_GNU_IFUNC;
+use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STV_HIDDEN, STV_INTERNAL};
 use folio_elf::{Addr, Lossy, Symbol};
 use folio_link::Problem;
 use folio_link::error::Error;
@@ -42,6 +42,8 @@ pub struct Binding<'p> {
     pub now: bool,
     /// The program runs: what is bound to by name is noted.
     pub running: bool,
+    /// Functions wait for their first call, which an auditor wants to see.
+    pub lazily: bool,
 }
 
 impl Binding<'_> {
@@ -113,6 +115,10 @@ impl Questions for Binding<'_> {
         Some(Addr(stub as u64))
     }
 
+    fn binds_lazily(&self) -> bool {
+        self.lazily
+    }
+
     fn bound(&mut self, requester: ObjectId, definition: &Definition) {
         if self.running {
             open::note_binding(self.process, requester, definition.object);
@@ -135,24 +141,39 @@ impl Questions for Binding<'_> {
 #[unsafe(no_mangle)]
 extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     let process = Process::get();
+    let (requester, symbol) = {
+        let _lock = process.lock();
+        // SAFETY: the load lock is held.
+        let missing = unsafe { process.missing.get() };
+        missing[index].expect("the object that calls the stub is loaded")
+    };
+    let (_, address) = bind_call(process, requester, symbol);
+    core::ptr::with_exposed_provenance(address.0 as usize)
+}
+
+/// Binds a function that `requester` calls, by the number of its symbol, while the program runs. A function that nobody
+/// defines ends the process; a weak one has no definition, and no address.
+pub fn bind_call(process: &Process, requester: ObjectId, symbol_index: u32) -> (Option<Definition>, Addr) {
     let lock = process.lock();
     // SAFETY: the load lock is held.
-    let (objects, missing) = unsafe { (process.objects.get(), process.missing.get()) };
-    let (requester, symbol_index) = missing[index].expect("the object that calls the stub is loaded");
-    // SAFETY: the load lock is held.
-    let uniques = unsafe { process.namespace_of(requester).uniques.get_mut() };
+    let (objects, uniques) = unsafe { (process.objects.get(), process.namespace_of(requester).uniques.get_mut()) };
     let object = &objects[requester];
-    let symbols = object.symbols.as_ref().expect("a symbol was missing in it");
+    let symbols = object.symbols.as_ref().expect("what calls has symbols");
     let symbol = symbols.get(symbol_index).expect("the relocation was checked");
     let own = Definition { object: requester, index: symbol_index, symbol };
+    let is_own = symbol.binding() == STB_LOCAL || matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL);
     // SAFETY: the load lock is held.
     let found = unsafe {
         scope::with_scopes(process, requester, |scopes| match debug::Lookups::watching(process) {
+            _ if is_own => Some(own),
             None => relocate::bind(objects, own, symbols, scopes, Class::Call, uniques, &mut ()),
             Some(mut watch) => relocate::bind(objects, own, symbols, scopes, Class::Call, uniques, &mut watch),
         })
     };
     let Some(definition) = found else {
+        if symbol.binding() == STB_WEAK {
+            return (None, Addr(0));
+        }
         let problem = relocate::undefined(object, symbols, symbol_index, &symbol);
         let error = Error::new(object.display_name(process.program), problem);
         report::fatal(process.program, "symbol lookup error", &error);
@@ -160,5 +181,5 @@ extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     open::note_binding(process, requester, definition.object);
     let address = relocate::address_of(objects, &definition);
     drop(lock);
-    core::ptr::with_exposed_provenance(settle(&definition.symbol, address).0 as usize)
+    (Some(definition), settle(&definition.symbol, address))
 }

@@ -10,6 +10,8 @@ use folio_link::placement::{LoadSegment, PF_R, PF_W};
 use folio_link::{Errno, relocate as pass};
 
 use crate::abi::publish;
+use crate::audit::bindings;
+use crate::audit::calls::{self, Interest};
 use crate::debug;
 use crate::dl::tls;
 use crate::image::binding::Binding;
@@ -93,7 +95,15 @@ fn relocate_one(
         ));
         open_text(process, id, true).map_err(fail)?;
     }
-    let mut binding = Binding { process, now: now || dynamic.binds_now(), running };
+    // SAFETY: the load lock is held, or there is one thread.
+    let audited = calls::interest(process, unsafe { process.namespace_of(id) });
+    let mut binding = Binding { process, now: now || dynamic.binds_now(), running, lazily: false };
+    if let Some(interest) = audited.filter(|&interest| !now && (interest == Interest::Calls || !binding.now)) {
+        // SAFETY: as above.
+        let state = unsafe { process.state_mut(id) };
+        state.calls = calls::prepare(object, id, interest);
+        binding.lazily = state.calls.is_some();
+    }
     debug::relocating(object.display_name(process.program), !binding.now);
     // SAFETY: as above; only relocation looks at unique names now.
     let uniques = unsafe { process.namespace_of(id).uniques.get_mut() };
@@ -110,6 +120,10 @@ fn relocate_one(
                 }
             }
         });
+    }
+    if audited.is_some() && !binding.lazily {
+        let fail = |problem| Error::new(object.display_name(process.program), problem);
+        bindings::show_slots(process, objects, id).map_err(fail)?;
     }
     publish::adjust_dynamic(object);
     if text_relocations {

@@ -16,6 +16,7 @@ use folio_elf::{Addr, Vaddr};
 use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::order;
 
+use crate::audit::{self, Activity};
 use crate::debug::{self, Categories};
 use crate::dl::fork;
 use crate::namespace::Namespace;
@@ -151,12 +152,13 @@ fn finalizers(process: &Process, id: ObjectId) -> Vec<Addr> {
 #[unsafe(no_mangle)]
 pub extern "C" fn _dl_fini() {
     let process = Process::get();
-    let namespaces: Vec<&Namespace> = {
+    let (auditors, namespaces): (Vec<&Namespace>, Vec<&Namespace>) = {
         let _lock = process.lock();
         // SAFETY: the load lock is held.
-        unsafe { process.namespaces() }.collect()
+        unsafe { process.namespaces().partition(|namespace| namespace.is_auditors()) }
     };
-    for namespace in namespaces.into_iter().rev() {
+    // Auditors see the others go.
+    for namespace in namespaces.into_iter().rev().chain(auditors.into_iter().rev()) {
         finalise_namespace(process, namespace);
     }
     debug::final_statistics();
@@ -165,6 +167,7 @@ pub extern "C" fn _dl_fini() {
 fn finalise_namespace(process: &Process, namespace: &Namespace) {
     let sorted = {
         let _lock = process.lock();
+        audit::activity(process, namespace, Activity::Delete);
         // SAFETY: the load lock is held.
         let (members, states) = unsafe { (namespace.members.get(), process.states.get_mut()) };
         let list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
@@ -178,9 +181,16 @@ fn finalise_namespace(process: &Process, namespace: &Namespace) {
     };
     for index in sorted {
         let id = ObjectId(index as u32);
+        // SAFETY: the object is loaded as long as it is held open.
+        let was_initialised = unsafe { process.state(id) }.initialised;
         finalise(process, id);
         let _lock = process.lock();
+        if was_initialised {
+            audit::closing(process, id);
+        }
         // SAFETY: the load lock is held, and the object is loaded as long as it is held open.
         unsafe { process.state_mut(id) }.opens -= 1;
     }
+    let _lock = process.lock();
+    audit::activity(process, namespace, Activity::Consistent);
 }

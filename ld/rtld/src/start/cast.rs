@@ -36,6 +36,8 @@ pub struct Cast {
     /// The executable's file, for a hand-over.
     pub program_file: &'static CStr,
     pub program: &'static [u8],
+    /// The auditors of a start that is to be audited.
+    pub auditors: Vec<&'static [u8]>,
 }
 
 /// Makes objects of the program, the vDSO and Folio itself; reads the command line of a direct start.
@@ -78,7 +80,7 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
     let vdso = adopt_vdso(stack).map(|vdso| objects.insert(vdso));
     let interpreter = objects.insert(own);
     let program = stack.arguments().next().unwrap_or(program_file).to_bytes();
-    Cast { executable, interpreter, vdso, options, program_file, program }
+    Cast { executable, interpreter, vdso, options, program_file, program, auditors: Vec::new() }
 }
 
 /// Maps the program of a direct start.

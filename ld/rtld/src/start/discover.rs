@@ -12,16 +12,17 @@ use folio_elf::version::Need;
 use folio_glibc::cpu::{self, Memo, NoTunables};
 use folio_glibc::tunables::Values;
 use folio_link::error::Error;
-use folio_link::graph::Loader;
-use folio_link::object::{Object, ObjectId, Objects};
+use folio_link::graph::{self, Loader};
+use folio_link::object::{Kind, Object, ObjectId, Objects};
 use folio_link::search::cache::Hwcaps;
-use folio_link::search::{self, Owner, Reference, Search, Settings, preload};
+use folio_link::search::{self, Owner, PathList, Reference, Requester, Search, Settings, preload};
 use folio_link::version;
 use folio_runtime::stack::Stack;
 use folio_runtime::syscall::exit_group;
 use linux_raw_sys::auxvec::AT_PLATFORM;
 
 use crate::abi::libc;
+use crate::audit::Auditing;
 use crate::debug::{self, Phase, Searches, version_wanted};
 use crate::image::files::{self, Disk};
 use crate::processor::Cpuid;
@@ -38,10 +39,15 @@ pub struct Discovery {
     pub search: Search<'static>,
     pub disk: Disk,
     pub memo: Memo<Cpuid>,
-    /// Search order: the executable, what was preloaded, and what they need.
-    pub closure: Vec<ObjectId>,
     /// The order of the list that programs see: the vDSO behind the executable, Folio where it is needed.
     pub members: Vec<ObjectId>,
+    pub found: Found,
+}
+
+/// What was found, and what was not.
+pub struct Found {
+    /// Search order: the executable, what was preloaded, and what they need.
+    pub closure: Vec<ObjectId>,
     /// What is missing, and where in the closure it would be.
     pub errors: Vec<(usize, Error)>,
     pub version_errors: Vec<Error>,
@@ -55,23 +61,59 @@ pub fn discover(
     objects: &mut Objects<'static>,
     cast: &Cast,
 ) -> Discovery {
-    let _phase = Phase::loading();
+    let mut discovery = begin(stack, environment, secure, objects, cast);
+    let Discovery { search, disk, members, .. } = &mut discovery;
+    let found = load_all(Place { objects, members, search, disk }, environment, secure, cast, None);
+    Discovery { found, ..discovery }
+}
+
+/// What there is before anything is searched for: the objects that the kernel mapped.
+pub fn begin(
+    stack: &Stack,
+    environment: &Environment,
+    secure: bool,
+    objects: &Objects<'static>,
+    cast: &Cast,
+) -> Discovery {
     let mut memo = Memo::new(Cpuid);
     let options = cast.options.unwrap_or_default();
-    let mut search = new_search(stack, environment, secure, &objects[cast.executable].origin, &options, &mut memo);
-    let mut disk = Disk::new();
-    let mut members: Vec<ObjectId> =
-        [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
+    let search = new_search(stack, environment, secure, &objects[cast.executable].origin, &options, &mut memo);
+    let members = [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
+    let found = Found { closure: alloc::vec![cast.executable], errors: Vec::new(), version_errors: Vec::new() };
+    Discovery { search, disk: Disk::new(), memo, members, found }
+}
+
+/// Where the objects of a start are loaded.
+pub struct Place<'l> {
+    pub objects: &'l mut Objects<'static>,
+    /// In load order, and at the end in the order of the list that programs see.
+    pub members: &'l mut Vec<ObjectId>,
+    pub search: &'l mut Search<'static>,
+    pub disk: &'l mut Disk,
+}
+
+/// Loads what is to be preloaded, and all that the program needs; auditors may have a say in it.
+pub fn load_all(
+    place: Place,
+    environment: &Environment,
+    secure: bool,
+    cast: &Cast,
+    auditing: Option<Auditing>,
+) -> Found {
+    let _phase = Phase::loading();
+    let Place { objects, members, search, disk } = place;
+    let options = cast.options.unwrap_or_default();
     let mut loader = Loader {
         objects,
-        members: &mut members,
-        search: &mut search,
-        source: &mut disk,
+        members,
+        search,
+        source: disk,
         observe: &mut Searches {
             program: cast.program,
             namespace: 0,
             from: None,
             by_option: options.ld_library_path.is_some(),
+            auditing,
         },
         executable: cast.executable,
         interpreter: Some(cast.interpreter),
@@ -79,19 +121,36 @@ pub fn discover(
     };
     let mut roots = alloc::vec![cast.executable];
     preload_all(&mut loader, environment, &options, secure, &mut roots);
+    if let (Some(auditing), Some(vdso)) = (&loader.observe.auditing, cast.vdso) {
+        auditing.known(vdso);
+    }
     let mut errors = Vec::new();
     let closure = loader.closure(&roots, &mut |place, error| errors.push((place, error)));
     let mut version_errors = Vec::new();
     for &id in &closure {
         let mut watch = |need: &Need, provider: &Object| version_wanted(need, provider, &objects[id], cast.program, 0);
-        version::check_watched(objects, &members, id, cast.program, &mut watch, &mut |error| {
+        version::check_watched(objects, members, id, cast.program, &mut watch, &mut |error| {
             debug::failed("version lookup error", &error, environment.trace);
             version_errors.push(error);
         });
     }
     disk.forget_cache();
-    let members = list_order(&closure, cast);
-    Discovery { search, disk, memo, closure, members, errors, version_errors }
+    *members = list_order(&closure, cast);
+    Found { closure, errors, version_errors }
+}
+
+/// The libc that a search for the executable finds, mapped and on no list.
+pub fn libc(search: &mut Search<'static>, disk: &mut Disk, executable: Option<&Object>) -> Option<Object<'static>> {
+    let no_owner = Owner { name: b"", origin: None, is_executable: true };
+    let owner = executable.map_or(no_owner, graph::owner);
+    let dynamic = executable.and_then(|object| object.dynamic.as_ref());
+    let runpath = dynamic.and_then(|dynamic| dynamic.runpath).map(|list| search.decompose(list, &owner));
+    let rpath = dynamic.and_then(|dynamic| dynamic.rpath).map(|list| search.decompose(list, &owner));
+    let rpaths: Vec<&PathList> = rpath.iter().collect();
+    let requester = Requester { owner, runpath: runpath.as_ref(), rpaths: &rpaths, no_default_libraries: false };
+    let found = search.find(disk, &mut (), &requester, Reference::Needed, b"libc.so.6").ok()?;
+    let (placement, image) = found.file.map().ok()?;
+    Object::decode(Kind::Library, &found.path, placement, image).ok()
 }
 
 /// Makes the searches of a process whose program has this `$ORIGIN`.
@@ -174,7 +233,7 @@ fn list_order(closure: &[ObjectId], cast: &Cast) -> Vec<ObjectId> {
     members
 }
 
-impl Discovery {
+impl Found {
     /// Ends the process, after naming them, if objects are missing.
     pub fn require_objects(&self, cast: &Cast) {
         for (_, error) in &self.errors {

@@ -6,13 +6,14 @@ use folio_runtime::stack::Stack;
 
 use crate::abi::libc;
 use crate::debug::{self, Categories};
-use crate::report;
 
 /// The settings of one start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Environment {
     pub ld_library_path: &'static [u8],
     pub preload: &'static [u8],
+    /// `LD_AUDIT`: names of auditors, with colons between.
+    pub audit: &'static [u8],
     /// `LD_BIND_NOW`, set and not empty.
     pub bind_now: bool,
     /// `LD_TRACE_LOADED_OBJECTS`: list the libraries instead of running the program (ldd(1)).
@@ -98,9 +99,7 @@ impl Environment {
             match name {
                 b"LD_LIBRARY_PATH" if !secure => environment.ld_library_path = value,
                 b"LD_PRELOAD" if !secure => environment.preload = value,
-                b"LD_AUDIT" if !secure && !value.is_empty() => {
-                    report::line(format_args!("WARNING: ld.so: LD_AUDIT is not supported yet: ignored."));
-                }
+                b"LD_AUDIT" if !secure => environment.audit = value,
                 b"LD_BIND_NOW" => environment.bind_now = !value.is_empty(),
                 // Folio looks up at once and keeps what it finds: LD_BIND_NOT asks for what cannot be seen.
                 b"LD_BIND_NOT" => {}

@@ -11,8 +11,7 @@ use folio_elf::Lossy;
 use folio_glibc::cpu::{Memo, Summary, preferred_names};
 use folio_glibc::layout::{CpuFeatures, Layout, Offset, TunableKind, Version};
 use folio_glibc::tunables::{Value, Values};
-use folio_link::object::{Kind, Object};
-use folio_link::search::{self, Owner, Reference, Requester};
+use folio_link::search;
 use folio_runtime::output::Output;
 use folio_runtime::stack::Stack;
 use folio_runtime::syscall::exit_group;
@@ -32,13 +31,7 @@ use crate::start::read_tunables;
 pub fn print(stack: &Stack, environment: &Environment, options: &Options) -> ! {
     let mut memo = Memo::new(Cpuid);
     let mut search = discover::new_search(stack, environment, false, b"", options, &mut memo);
-    let owner = Owner { name: b"", origin: None, is_executable: true };
-    let requester = Requester { owner, runpath: None, rpaths: &[], no_default_libraries: false };
-    let found = search.find(&mut Disk::new(), &mut (), &requester, Reference::Needed, b"libc.so.6").ok();
-    let libc = found.and_then(|found| {
-        let (placement, image) = found.file.map().ok()?;
-        Object::decode(Kind::Library, &found.path, placement, image).ok()
-    });
+    let libc = discover::libc(&mut search, &mut Disk::new(), None);
     let layout = libc.and_then(|libc| libc::layout(&libc).ok()).unwrap_or_else(libc::any_layout);
     let ro = _rtld_global_ro.record();
     publish::kernel_facts(layout, ro, stack);

@@ -23,14 +23,14 @@ use crate::start::environment::Environment;
 
 /// Prints what the environment asks for, and ends the process.
 pub fn print(objects: &Objects, discovery: &Discovery, cast: &Cast, environment: &Environment) -> ! {
-    for error in &discovery.version_errors {
+    for error in &discovery.found.version_errors {
         report::line(format_args!("{}: {error}", Lossy(cast.program)));
     }
     if environment.debug.contains(Categories::UNUSED) {
-        unused(objects, &discovery.closure);
+        unused(objects, &discovery.found.closure);
     }
     let mut output = Output::stdout();
-    if objects[cast.executable].needs_any() || discovery.closure.len() > 1 {
+    if objects[cast.executable].needs_any() || discovery.found.closure.len() > 1 {
         if environment.trace_program {
             line(&mut output, &objects[cast.executable]);
         }
@@ -40,7 +40,7 @@ pub fn print(objects: &Objects, discovery: &Discovery, cast: &Cast, environment:
     }
     output.flush();
     if environment.trace && environment.warn {
-        unresolved(objects, &discovery.closure, environment.bind_now, cast.program);
+        unresolved(objects, &discovery.found.closure, environment.bind_now, cast.program);
     }
     if environment.trace && environment.verbose {
         versions(&mut output, objects, &discovery.members, cast.program);
@@ -54,8 +54,8 @@ fn list(output: &mut Output, objects: &Objects, discovery: &Discovery, cast: &Ca
     if let Some(vdso) = cast.vdso {
         line(output, &objects[vdso]);
     }
-    let mut missing = discovery.errors.iter().peekable();
-    for (place, &id) in discovery.closure.iter().enumerate() {
+    let mut missing = discovery.found.errors.iter().peekable();
+    for (place, &id) in discovery.found.closure.iter().enumerate() {
         while let Some((_, error)) = missing.next_if(|(at, _)| *at <= place) {
             missing_line(output, error, cast.program);
         }
@@ -66,7 +66,7 @@ fn list(output: &mut Output, objects: &Objects, discovery: &Discovery, cast: &Ca
     for (_, error) in missing {
         missing_line(output, error, cast.program);
     }
-    if !discovery.closure.contains(&cast.interpreter) {
+    if !discovery.found.closure.contains(&cast.interpreter) {
         line(output, &objects[cast.interpreter]);
     }
 }

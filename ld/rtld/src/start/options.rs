@@ -15,6 +15,7 @@ pub struct Options {
     pub task: Task,
     pub ld_library_path: Option<&'static [u8]>,
     pub preload: Option<&'static [u8]>,
+    pub audit: Option<&'static [u8]>,
     pub argv0: Option<&'static CStr>,
     /// `glibc-hwcaps` subdirectories to search first, and those that the processor's may be; colons between them.
     pub hwcaps_prepend: Option<&'static [u8]>,
@@ -49,6 +50,7 @@ Start PROGRAM with its shared libraries, as its own interpreter would.
   --library-path PATH   use PATH in place of LD_LIBRARY_PATH
   --inhibit-rpath LIST  ignore DT_RPATH and DT_RUNPATH of the objects in LIST
   --preload LIST        load the objects in LIST first
+  --audit LIST          let the objects in LIST watch the start, as LD_AUDIT does
   --glibc-hwcaps-prepend LIST
                         search these glibc-hwcaps subdirectories first
   --glibc-hwcaps-mask LIST
@@ -87,6 +89,7 @@ impl Options {
                 b"--inhibit-cache" => options.inhibit_cache = true,
                 b"--library-path" => options.ld_library_path = Some(value().to_bytes()),
                 b"--inhibit-rpath" => options.inhibit_rpath = Some(value().to_bytes()),
+                b"--audit" => options.audit = Some(value().to_bytes()),
                 b"--preload" => options.preload = Some(value().to_bytes()),
                 b"--argv0" => options.argv0 = Some(value()),
                 b"--glibc-hwcaps-prepend" => options.hwcaps_prepend = Some(value().to_bytes()),

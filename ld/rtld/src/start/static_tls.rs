@@ -10,6 +10,7 @@ use folio_link::tls::{self as plan, RseqArea, StaticLayout};
 use folio_runtime::stack::Stack;
 use linux_raw_sys::auxvec::{AT_RSEQ_ALIGN, AT_RSEQ_FEATURE_SIZE};
 
+use crate::audit;
 use crate::dl::tls;
 use crate::process::Process;
 
@@ -48,7 +49,9 @@ pub fn lay_out(process: &Process, stack: &Stack) -> Result<Option<(u64, u32)>, p
     }
     let number = |name, default| tunables.number(name).unwrap_or(default);
     let optional = number("glibc.rtld.optional_static_tls", 512);
-    let surplus = plan::surplus(number("glibc.rtld.nns", 4), optional)?;
+    // Every auditor has a namespace of its own.
+    let namespaces = number("glibc.rtld.nns", 4).saturating_add(audit::asked(process) as u64);
+    let surplus = plan::surplus(namespaces, optional)?;
     let block = plan.finish(surplus, optional)?;
 
     tls::set_largest_block((block.size() + RESERVE) as usize);
