@@ -2,6 +2,8 @@
 
 #[path = "artifact/boot_code.rs"]
 mod boot_code;
+#[path = "artifact/probes.rs"]
+mod probes;
 #[path = "artifact/version_script.rs"]
 mod version_script;
 
@@ -28,13 +30,14 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Result<Vec<Trial>> {
-    let checks: [(&str, Check); 7] = [
+    let checks: [(&str, Check); 8] = [
         ("segments", segments),
         ("dynamic_section", dynamic_section),
         ("only_relative_relocations", only_relative_relocations),
         ("exports", exports),
         ("imports_nothing", imports_nothing),
         ("symbols_for_debuggers", symbols_for_debuggers),
+        ("probes", probes::check),
         ("boot_code", boot_code::check),
     ];
     let interpreter = Interpreter::under_test()?;

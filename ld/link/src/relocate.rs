@@ -26,6 +26,8 @@ const RELA: u64 = 24;
 pub trait Process {
     /// Calls an IFUNC resolver and gives the address that it chose.
     fn call_resolver(&mut self, resolver: Addr) -> Addr;
+    /// Takes over to call the resolver later, and to store what it chose; `false`: it is to be called now.
+    fn defer(&mut self, indirect: Indirect) -> bool;
     /// The TLS module id of an object (psABI, *Thread-Local Storage*); 0 if it has no TLS.
     fn tls_module(&self, object: ObjectId) -> u64;
     /// How far below the thread pointer the object's static TLS block starts; makes sure it has one.
@@ -43,6 +45,23 @@ pub trait Process {
     fn bound(&mut self, requester: ObjectId, definition: &Definition);
     /// Notes that a copy relocation's two symbols differ in size.
     fn copy_sizes_differ(&mut self, requester: ObjectId, name: &[u8]);
+}
+
+/// A word that waits for what an IFUNC resolver chooses: indirect (S) + A, or indirect (B + A).
+#[derive(Clone, Copy, Debug)]
+pub struct Indirect {
+    pub object: ObjectId,
+    pub place: Vaddr,
+    pub resolver: Addr,
+    /// To be added to the address that the resolver chooses.
+    pub addend: i64,
+}
+
+impl Indirect {
+    /// Stores the address that the resolver chose. `None`: there is no such place in the object.
+    pub fn store(&self, objects: &Objects, chosen: Addr) -> Option<()> {
+        objects[self.object].image.store(self.place, chosen.0.wrapping_add_signed(self.addend))
+    }
 }
 
 /// The relocations of `object`: those of `DT_RELA` that are not also in `DT_JMPREL`, and those of `DT_JMPREL`.
@@ -134,7 +153,7 @@ pub fn relocate_with<P: Process, W: Watch>(
     if relocator.indirect {
         for record in rest.iter().chain(jmprel.iter()) {
             let relocation = Relocation::from(record);
-            if relocation.kind == R_X86_64_IRELATIVE && relocator.store_indirect(&relocation).is_none() {
+            if relocation.kind == R_X86_64_IRELATIVE && relocator.store_relative_indirect(&relocation).is_none() {
                 fail(Problem::RelocationPlace);
             }
         }
@@ -174,10 +193,30 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
     }
 
     /// indirect (B + A).
-    fn store_indirect(&mut self, relocation: &Relocation) -> Option<()> {
+    fn store_relative_indirect(&mut self, relocation: &Relocation) -> Option<()> {
         let resolver = Addr(self.object.image.bias().0.wrapping_add_signed(relocation.addend));
-        let value = self.process.call_resolver(resolver);
-        self.writer.store(relocation.offset, value.0)
+        self.store_indirect(relocation.offset, resolver, 0)
+    }
+
+    /// S + A.
+    #[inline(always)]
+    fn store_value(&mut self, place: Vaddr, definition: Option<Definition>, addend: i64) -> Option<()> {
+        let Some(definition) = definition else { return self.writer.store(place, addend as u64) };
+        let address = address_of(self.objects, &definition);
+        if is_indirect(&definition) {
+            return self.store_indirect(place, address, addend);
+        }
+        self.writer.store(place, address.0.wrapping_add_signed(addend))
+    }
+
+    #[cold]
+    fn store_indirect(&mut self, place: Vaddr, resolver: Addr, addend: i64) -> Option<()> {
+        if self.process.defer(Indirect { object: self.id, place, resolver, addend }) {
+            // Nobody's address until then, and a place that exists.
+            return self.writer.store(place, 0u64);
+        }
+        let chosen = self.process.call_resolver(resolver);
+        self.writer.store(place, chosen.0.wrapping_add_signed(addend))
     }
 
     fn apply(&mut self, relocation: &Relocation) -> Result<(), Problem> {
@@ -207,15 +246,8 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
         }
         let stored = match relocation.kind {
             // S
-            R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => {
-                let value = self.value(definition).0;
-                self.writer.store(place, value)
-            }
-            // S + A
-            R_X86_64_64 => {
-                let value = self.value(definition).0.wrapping_add_signed(addend);
-                self.writer.store(place, value)
-            }
+            R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => self.store_value(place, definition, 0),
+            R_X86_64_64 => self.store_value(place, definition, addend),
             R_X86_64_32 => {
                 let value = self.value(definition).0.wrapping_add_signed(addend);
                 let Ok(word) = u32::try_from(value) else {
@@ -304,10 +336,7 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
     fn value(&mut self, definition: Option<Definition>) -> Addr {
         let Some(definition) = definition else { return Addr(0) };
         let address = address_of(self.objects, &definition);
-        if definition.symbol.kind() == STT_GNU_IFUNC && definition.symbol.is_defined() {
-            return self.process.call_resolver(address);
-        }
-        address
+        if is_indirect(&definition) { self.process.call_resolver(address) } else { address }
     }
 
     fn copy(&mut self, place: Vaddr, symbol: &Symbol, definition: Option<Definition>) -> Result<(), Problem> {
@@ -331,6 +360,11 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
     fn overflow(&self, symbol: &Symbol, kind: u32) -> Problem {
         Problem::Overflow { symbol: self.symbols.name(symbol).unwrap_or_default().to_vec(), kind }
     }
+}
+
+/// Whether a definition is an IFUNC: its address is that of a resolver.
+fn is_indirect(definition: &Definition) -> bool {
+    definition.symbol.kind() == STT_GNU_IFUNC && definition.symbol.is_defined()
 }
 
 /// What a relocation of that type wants to know of its symbol.

@@ -6,5 +6,6 @@ pub mod globals;
 pub mod libc;
 pub mod link_map;
 pub mod printf;
+pub mod probes;
 pub mod publish;
 pub mod record;

@@ -38,7 +38,7 @@ use self::discover::Discovery;
 use self::environment::Environment;
 use self::main_thread::Birth;
 use self::options::Task;
-use crate::abi::debugger::{self, Change};
+use crate::abi::debugger::{self, Event};
 use crate::abi::globals::{__libc_enable_secure, __libc_stack_end, _dl_argv, _rtld_global, _rtld_global_ro};
 use crate::abi::publish::Place;
 use crate::abi::{libc, publish};
@@ -246,7 +246,7 @@ fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls
     debug::initial_scopes(process);
     let phase = Phase::relocation();
     let mut failed = false;
-    execute::relocate(process, sorted, process.bind_now, false, &mut |error| {
+    execute::relocate(process, sorted, process.bind_now, None, &mut |error| {
         debug::failed("symbol lookup error", &error, false);
         report::error(cast.program, "symbol lookup error", &error);
         failed = true;
@@ -262,7 +262,7 @@ fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls
     }
     // SAFETY: one thread.
     *unsafe { process.libc.get_mut() } = functions;
-    debugger::announce(process, &process.base, Change::Consistent);
+    debugger::announce(process, &process.base, Event::InitComplete);
 }
 
 /// Gives every object of the start its scopes, sorts them by their dependencies, and lets unwinders find them. An object that

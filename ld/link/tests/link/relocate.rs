@@ -3,7 +3,7 @@
 use folio_elf::relocation::*;
 use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STT_OBJECT, STT_TLS, STV_HIDDEN};
 use folio_elf::{Addr, Vaddr};
-use folio_link::relocate::{self, Process};
+use folio_link::relocate::{self, Indirect, Process};
 use folio_link::resolve::Definition;
 use folio_link::{Error, ObjectId, Problem};
 
@@ -19,12 +19,18 @@ const UNTOUCHED: u64 = u64::from_le_bytes([FILL; 8]);
 pub struct Fake {
     pub stubs: bool,
     pub asked: Vec<String>,
+    /// Where resolvers wait, if they are to.
+    pub later: Option<Vec<Indirect>>,
 }
 
 impl Process for Fake {
     fn call_resolver(&mut self, resolver: Addr) -> Addr {
         self.asked.push(format!("resolver {:#x}", resolver.0.wrapping_sub(BIAS)));
         Addr(resolver.0.wrapping_add(0xf00))
+    }
+
+    fn defer(&mut self, indirect: Indirect) -> bool {
+        self.later.as_mut().map(|later| later.push(indirect)).is_some()
     }
 
     fn tls_module(&self, object: ObjectId) -> u64 {
@@ -261,8 +267,8 @@ fn indirect_functions_are_asked_for_their_address() {
     }
 }
 
-#[test]
-fn irelative_waits_for_everything_else() {
+/// An object with an IFUNC of its own: each kind of relocation that refers to it, and two of `R_X86_64_IRELATIVE`.
+fn with_indirect_functions() -> Builder {
     let mut user = shared_object("user", &[Sym { kind: STT_GNU_IFUNC, ..defined("s", 0x10) }]);
     user.rela = vec![
         Rela { place: DATA, kind: R_X86_64_IRELATIVE, symbol: 0, addend: 0x20 },
@@ -272,8 +278,31 @@ fn irelative_waits_for_everything_else() {
         Rela { place: DATA + 16, kind: R_X86_64_IRELATIVE, symbol: 0, addend: 0x30 },
         Rela { place: DATA + 24, kind: R_X86_64_JUMP_SLOT, symbol: 1, addend: 0 },
     ];
+    user
+}
+
+#[test]
+fn resolvers_that_wait_are_called_in_the_same_order() {
     let mut world = World::default();
-    let id = world.add(&user);
+    let id = world.add(&with_indirect_functions());
+    let mut process = Fake { later: Some(Vec::new()), ..Fake::default() };
+    assert_eq!(world.relocate(id, &mut process), []);
+    assert!(process.asked.is_empty());
+    let later = process.later.take().unwrap();
+    let resolvers: Vec<u64> = later.iter().map(|indirect| indirect.resolver.0 - BIAS).collect();
+    assert_eq!(resolvers, [0x10, 0x10, 0x20, 0x30]);
+    for indirect in &later {
+        let chosen = process.call_resolver(indirect.resolver);
+        assert!(indirect.store(&world.objects, chosen).is_some());
+    }
+    let words: Vec<u64> = (0..4).map(|n| world.word(id, DATA + 8 * n) - BIAS).collect();
+    assert_eq!(words, [0xf20, 0xf10, 0xf30, 0xf10]);
+}
+
+#[test]
+fn irelative_waits_for_everything_else() {
+    let mut world = World::default();
+    let id = world.add(&with_indirect_functions());
     let mut process = Fake::default();
     assert_eq!(world.relocate(id, &mut process), []);
     assert_eq!(process.asked, ["resolver 0x10", "resolver 0x10", "resolver 0x20", "resolver 0x30"]);

@@ -1,7 +1,7 @@
 //! What debuggers see: `_r_debug`, `_dl_debug_state` and the `DT_DEBUG` entry (link.h; *glibc elf/dl-debug.c*).
 //!
-//! A debugger sets a breakpoint on [`_dl_debug_state`], which is called after each change of the list of objects, and finds
-//! the list through the executable's `DT_DEBUG`.
+//! A debugger sets a breakpoint on [`_dl_debug_state`], which is called after each change of the list of objects, or on the
+//! [`probes`], which say more, and finds the list through the executable's `DT_DEBUG`.
 //!
 //! # Safety
 //! The structures are static blocks that are accessed by single words, through [`Record`].
@@ -13,16 +13,58 @@ use folio_elf::Vaddr;
 use folio_link::object::{Object, Objects};
 
 use crate::abi::globals::{_r_debug, R_DEBUG_ARRAY};
+use crate::abi::link_map::LinkMap;
+use crate::abi::probes;
 use crate::abi::record::Record;
 use crate::namespace::{Namespace, NamespaceId};
 use crate::process::Process;
 
+/// What happens to a namespace's list of objects. A link map is that of the first new object.
+#[derive(Clone, Copy)]
+pub enum Event {
+    /// The start begins, and ends.
+    InitStart,
+    InitComplete,
+    /// Objects have been mapped; are relocated; may be used.
+    MapStart,
+    RelocStart,
+    RelocComplete(LinkMap),
+    MapComplete(LinkMap),
+    /// Objects are about to go, and are gone.
+    UnmapStart,
+    UnmapComplete,
+}
+
 /// `r_state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    Consistent = 0,
-    Add = 1,
-    Delete = 2,
+const CONSISTENT: u32 = 0;
+const ADD: u32 = 1;
+const DELETE: u32 = 2;
+
+impl Event {
+    /// What `r_state` is from then on, if it changes.
+    fn state(self) -> Option<u32> {
+        match self {
+            Event::InitStart | Event::MapStart => Some(ADD),
+            Event::UnmapStart => Some(DELETE),
+            Event::InitComplete | Event::MapComplete(_) | Event::UnmapComplete => Some(CONSISTENT),
+            Event::RelocStart | Event::RelocComplete(_) => None,
+        }
+    }
+
+    /// Passes the probe of that name.
+    fn trace(self, namespace: NamespaceId, debug: usize) {
+        let namespace = namespace.0 as isize;
+        match self {
+            Event::InitStart => probes::init_start(namespace, debug),
+            Event::InitComplete => probes::init_complete(namespace, debug),
+            Event::MapStart => probes::map_start(namespace, debug),
+            Event::RelocStart => probes::reloc_start(namespace, debug),
+            Event::RelocComplete(first) => probes::reloc_complete(namespace, debug, first.address()),
+            Event::MapComplete(first) => probes::map_complete(namespace, debug, first.address()),
+            Event::UnmapStart => probes::unmap_start(namespace, debug),
+            Event::UnmapComplete => probes::unmap_complete(namespace, debug),
+        }
+    }
 }
 
 /// Offsets in `struct r_debug`.
@@ -62,7 +104,7 @@ pub fn introduce(process: &Process, objects: &Objects) {
     point_to(record.address(0) as u64, &objects[process.executable]);
     // The list is empty at this first event: a debugger that sees libc looks into it for threads at once, and gives up if
     // libc is not relocated.
-    announce(process, &process.base, Change::Add);
+    announce(process, &process.base, Event::InitStart);
     record.put(MAP, first);
 }
 
@@ -84,14 +126,17 @@ fn point_to(record: u64, executable: &Object) {
     let _ = executable.image.store(value, record);
 }
 
-/// Tells a debugger what is about to happen to a namespace's list of objects, or that it is consistent again.
-pub fn announce(process: &Process, namespace: &Namespace, change: Change) {
+/// Tells a debugger what happens to a namespace's list of objects.
+pub fn announce(process: &Process, namespace: &Namespace, event: Event) {
     let record = record_of(process, namespace.id);
     if !namespace.is_base() {
         chain(process, namespace.id, record);
     }
-    record.put(STATE, change as u32);
-    _dl_debug_state();
+    if let Some(state) = event.state() {
+        record.put(STATE, state);
+        _dl_debug_state();
+    }
+    event.trace(namespace.id, record.address(0));
 }
 
 /// Fills in the record of a namespace other than the base one, and hangs it on the chain that begins at `_r_debug`; it stays

@@ -17,7 +17,7 @@ use folio_link::order::{self, Root};
 use folio_link::search::Reference;
 use folio_link::version;
 
-use crate::abi::debugger::{self, Change};
+use crate::abi::debugger::{self, Event};
 use crate::abi::libc;
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish::{self, Place};
@@ -26,7 +26,7 @@ use crate::debug::{self, Searches, version_wanted};
 use crate::dl::find_object;
 use crate::dl::tls;
 use crate::dl::unload;
-use crate::image::execute;
+use crate::image::execute::{self, Later};
 use crate::image::initialise::{self, Edges};
 use crate::namespace::{self, Audit, Namespace, NamespaceId};
 use crate::process::{Arguments, LibcFunctions, Process, ScopeName, function};
@@ -236,10 +236,15 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
     if process.layout.version < REORDERED {
         audit::activity(process, namespace, Activity::Consistent);
     }
-    if !new.is_empty() {
-        // The new objects are on the list, so that a debugger can stop in all of their code, resolvers of IFUNCs too.
-        debugger::announce(process, namespace, Change::Add);
-    }
+    // The new objects are on the list, so that a debugger can stop in all of their code.
+    // SAFETY: the load lock is held.
+    let first = new.first().map(|&id| unsafe { process.state(id) }.map);
+    let tell = |event: fn(LinkMap) -> Event| {
+        if let Some(first) = first {
+            debugger::announce(process, namespace, event(first));
+        }
+    };
+    tell(|_| Event::MapStart);
     debug::show_scope(process, *root, 0);
     let mut errors = Vec::new();
     let libc = new_libc(process, namespace, new).unwrap_or_else(|error| {
@@ -258,12 +263,18 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
     }
     if errors.is_empty() {
         let now = mode.contains(Mode::NOW) || process.bind_now;
-        execute::relocate(process, &sorted, now, true, &mut |error| {
+        let mut later = Later::default();
+        tell(|_| Event::RelocStart);
+        execute::relocate(process, &sorted, now, Some(&mut later), &mut |error| {
             if errors.is_empty() {
                 debug::failed("symbol lookup error", &error, false);
             }
             errors.push(error);
         });
+        if errors.is_empty() {
+            tell(Event::RelocComplete);
+            errors.extend(later.finish(process).err());
+        }
     }
     if let Some(error) = errors.into_iter().next() {
         if !new.is_empty() && process.layout.version >= REORDERED {
@@ -287,11 +298,9 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
         // SAFETY: libc's __libc_early_init, once, after its relocation; this libc is not the process' first.
         unsafe { function::<unsafe extern "C" fn(bool)>(early_init)(false) };
     }
-    if !new.is_empty() {
-        debugger::announce(process, namespace, Change::Consistent);
-        if process.layout.version >= REORDERED {
-            audit::activity(process, namespace, Activity::Consistent);
-        }
+    tell(Event::MapComplete);
+    if !new.is_empty() && process.layout.version >= REORDERED {
+        audit::activity(process, namespace, Activity::Consistent);
     }
     Ok(sorted)
 }

@@ -19,7 +19,7 @@ use folio_link::error::{Error, Problem};
 use folio_link::object::{Kind, ObjectId};
 use folio_link::order;
 
-use crate::abi::debugger::{self, Change};
+use crate::abi::debugger::{self, Event};
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish;
 use crate::audit::{self, Activity, REORDERED};
@@ -132,9 +132,9 @@ fn remove_visibly(process: &Process, namespace: &Namespace, gone: &[ObjectId]) {
     if process.layout.version < REORDERED {
         audit::activity(process, namespace, Activity::Delete);
     }
-    debugger::announce(process, namespace, Change::Delete);
+    debugger::announce(process, namespace, Event::UnmapStart);
     remove(process, namespace, gone);
-    debugger::announce(process, namespace, Change::Consistent);
+    debugger::announce(process, namespace, Event::UnmapComplete);
     audit::activity(process, namespace, Activity::Consistent);
 }
 

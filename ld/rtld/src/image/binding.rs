@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STV_HIDDEN, STV_INTERNAL};
@@ -12,7 +13,7 @@ use folio_elf::{Addr, Lossy, Symbol};
 use folio_link::Problem;
 use folio_link::error::Error;
 use folio_link::object::ObjectId;
-use folio_link::relocate::{self, Process as Questions};
+use folio_link::relocate::{self, Indirect, Process as Questions};
 use folio_link::resolve::{Class, Definition};
 use folio_runtime::missing_function::stub_address;
 use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
@@ -44,6 +45,8 @@ pub struct Binding<'p> {
     pub running: bool,
     /// Functions wait for their first call, which an auditor wants to see.
     pub lazily: bool,
+    /// Where resolvers wait that are to be called later.
+    pub later: Option<&'p mut Vec<Indirect>>,
 }
 
 impl Binding<'_> {
@@ -60,6 +63,12 @@ impl Binding<'_> {
 impl Questions for Binding<'_> {
     fn call_resolver(&mut self, resolver: Addr) -> Addr {
         call_resolver(resolver)
+    }
+
+    fn defer(&mut self, indirect: Indirect) -> bool {
+        let Some(later) = &mut self.later else { return false };
+        later.push(indirect);
+        true
     }
 
     fn tls_module(&self, object: ObjectId) -> u64 {

@@ -1,20 +1,23 @@
 //! Execute: relocate, protect and give thread-local storage, as the plan says, for the objects of a start or an opening.
 #![allow(unsafe_code)]
 
+use alloc::vec::Vec;
+
 use folio_elf::Lossy;
 use folio_elf::dynamic::DF_TEXTREL;
+use folio_link::Errno;
 use folio_link::error::{Error, Problem};
 use folio_link::index::ScopeIndex;
-use folio_link::object::{Kind, ObjectId};
+use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::placement::{LoadSegment, PF_R, PF_W};
-use folio_link::{Errno, relocate as pass};
+use folio_link::relocate::{self as pass, Indirect};
 
 use crate::abi::publish;
 use crate::audit::bindings;
 use crate::audit::calls::{self, Interest};
 use crate::debug;
 use crate::dl::tls;
-use crate::image::binding::Binding;
+use crate::image::binding::{self, Binding};
 use crate::image::execstack;
 use crate::image::map;
 use crate::image::scope;
@@ -32,8 +35,39 @@ pub fn too_new_for_processor(process: &Process, sorted: &[usize]) -> Option<Obje
     ids.find(|&id| objects[id].kind != Kind::Interpreter && objects[id].isa_needed() & !levels != 0)
 }
 
-/// Relocates the objects of a sorted list that are not yet relocated, dependencies first, and protects each one's RELRO.
-pub fn relocate(process: &Process, sorted: &[usize], now: bool, running: bool, report: &mut impl FnMut(Error)) {
+/// What an opening does when all its objects are relocated but for this: a debugger has been told of them by then, and can
+/// stop in resolvers of IFUNCs, which may use whatever is new.
+#[derive(Default)]
+pub struct Later {
+    /// In the order in which relocation came by.
+    resolvers: Vec<Indirect>,
+    /// The objects whose RELRO is still writable.
+    writable: Vec<ObjectId>,
+}
+
+impl Later {
+    /// Calls the resolvers, and protects each object's RELRO.
+    pub fn finish(self, process: &Process) -> Result<(), Error> {
+        // SAFETY: the load lock is held. Resolvers that run meanwhile may look symbols up, and change nothing.
+        let objects = unsafe { process.objects.get() };
+        for indirect in &self.resolvers {
+            let chosen = binding::call_resolver(indirect.resolver);
+            let place = || Error::new(objects[indirect.object].display_name(process.program), Problem::RelocationPlace);
+            indirect.store(objects, chosen).ok_or_else(place)?;
+        }
+        self.writable.iter().try_for_each(|&id| protect_relro(process, &objects[id]))
+    }
+}
+
+/// Relocates the objects of a sorted list that are not yet relocated, dependencies first, and protects each one's RELRO; in
+/// a running program, leaves to `later` what can wait.
+pub fn relocate(
+    process: &Process,
+    sorted: &[usize],
+    now: bool,
+    mut later: Option<&mut Later>,
+    report: &mut impl FnMut(Error),
+) {
     let index = index_for(process, sorted);
     for &place in sorted.iter().rev() {
         let id = ObjectId(place as u32);
@@ -43,7 +77,7 @@ pub fn relocate(process: &Process, sorted: &[usize], now: bool, running: bool, r
             continue;
         }
         let index = index.as_ref().filter(|_| state.scopes == [ScopeName::Global]);
-        if let Err(error) = relocate_one(process, id, index, now, running, report) {
+        if let Err(error) = relocate_one(process, id, index, now, later.as_deref_mut(), report) {
             report(error);
         }
         // SAFETY: as above.
@@ -77,9 +111,10 @@ fn relocate_one(
     id: ObjectId,
     index: Option<&ScopeIndex>,
     now: bool,
-    running: bool,
+    mut later: Option<&mut Later>,
     report: &mut impl FnMut(Error),
 ) -> Result<(), Error> {
+    let running = later.is_some();
     // SAFETY: the load lock is held. Resolvers that run meanwhile may look symbols up, and change nothing.
     let objects = unsafe { process.objects.get() };
     let object = &objects[id];
@@ -97,7 +132,10 @@ fn relocate_one(
     }
     // SAFETY: the load lock is held, or there is one thread.
     let audited = calls::interest(process, unsafe { process.namespace_of(id) });
-    let mut binding = Binding { process, now: now || dynamic.binds_now(), running, lazily: false };
+    // Text that is writable is not executable, and is not left so; and an auditor is shown what the slots hold.
+    let resolvers = later.as_deref_mut().filter(|_| !text_relocations && audited.is_none());
+    let resolvers = resolvers.map(|later| &mut later.resolvers);
+    let mut binding = Binding { process, now: now || dynamic.binds_now(), running, lazily: false, later: resolvers };
     if let Some(interest) = audited.filter(|&interest| !now && (interest == Interest::Calls || !binding.now)) {
         // SAFETY: as above.
         let state = unsafe { process.state_mut(id) };
@@ -129,10 +167,18 @@ fn relocate_one(
     if text_relocations {
         open_text(process, id, false).map_err(fail)?;
     }
-    if let Some((start, end)) = object.placement.relro_pages() {
-        map::protect(object.image.bias(), start, end, PF_R).map_err(fail)?;
+    match later {
+        Some(later) => later.writable.push(id),
+        None => protect_relro(process, object)?,
     }
     Ok(())
+}
+
+/// Makes what is written by relocation alone read-only (`PT_GNU_RELRO`).
+fn protect_relro(process: &Process, object: &Object) -> Result<(), Error> {
+    let Some((start, end)) = object.placement.relro_pages() else { return Ok(()) };
+    map::protect(object.image.bias(), start, end, PF_R)
+        .map_err(|errno| Error::new(object.display_name(process.program), Problem::Protect(errno)))
 }
 
 /// Makes the pages of an object that are not writable so for its text relocations, or gives them their permissions back.

@@ -12,10 +12,10 @@ gcc -g -O0 -o opener "$sources/opener.c" -Wl,--dynamic-linker="$INTERPRETER"
 session() {
     local words=()
     while read -r line; do words+=(-ex "$line"); done
-    # The loaders' own frames differ, and whether their debug information is installed, and which of the two events of the
-    # start brings libc.
+    # The loaders' own frames differ, and whether their debug information is installed, which of the two events of the
+    # start brings libc, and how many events there are.
     gdb -nx -batch -ex 'set breakpoint pending on' -ex 'set debuginfod enabled off' "${words[@]}" ./opener 2>&1 < /dev/null |
-        sed -E 's/\(process [0-9]+\)//; s/LWP [0-9]+/LWP/; /^\[(New Thread|Thread .* exited|Switching)/d; s/ \(\*\) +/         /; /^\(\*\)/d' | grep -vE '_dl_debug_state|dl-debug\.c|^Using host|no libraries added or removed'
+        sed -E 's/\(process [0-9]+\)//; s/LWP [0-9]+/LWP/; /^\[(New Thread|Thread .* exited|Switching)/d; s/ \(\*\) +/         /; /^\(\*\)/d' | grep -vE '_dl_debug_state|abi::probes::|dl-debug\.c|^Using host|no libraries added or removed'
 }
 session <<'GDB'
 break plugin.c:12 if n == 3 || n == 1
@@ -62,8 +62,7 @@ GDB
 session <<'GDB'
 set stop-on-solib-events 1
 run
-continue
-continue
+python while not any("libplugin" in file.filename for file in gdb.objfiles()): gdb.execute("continue")
 info sharedlibrary
 set stop-on-solib-events 0
 set auto-solib-add off
