@@ -236,13 +236,17 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
         let symbol = self.symbols.get(relocation.symbol).ok_or(Problem::RelocationPlace)?;
         let class = class_of(relocation.kind);
         let definition = self.bind(relocation.symbol, &symbol, class);
-        if definition.is_none() && symbol.binding() != STB_WEAK {
-            let lazily = relocation.kind == R_X86_64_JUMP_SLOT;
-            let stub = if lazily { self.process.missing_function(self.id, relocation.symbol) } else { None };
-            let Some(stub) = stub else {
+        let is_call = relocation.kind == R_X86_64_JUMP_SLOT;
+        if definition.is_none() && (is_call || symbol.binding() != STB_WEAK) {
+            // Weak or not, a function that nobody defines yet may be defined by the time it is called. Whether it is
+            // there programs ask by other relocations, which stay 0.
+            let stub = if is_call { self.process.missing_function(self.id, relocation.symbol) } else { None };
+            if let Some(stub) = stub {
+                return self.writer.store(place, stub.0).ok_or(Problem::RelocationPlace);
+            }
+            if symbol.binding() != STB_WEAK {
                 return Err(self.undefined(relocation.symbol, &symbol));
-            };
-            return self.writer.store(place, stub.0).ok_or(Problem::RelocationPlace);
+            }
         }
         let stored = match relocation.kind {
             // S

@@ -10,18 +10,18 @@ use core::sync::atomic::Ordering;
 
 use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STV_HIDDEN, STV_INTERNAL};
 use folio_elf::{Addr, Lossy, Symbol};
-use folio_link::Problem;
 use folio_link::error::Error;
 use folio_link::object::ObjectId;
 use folio_link::relocate::{self, Indirect, Process as Questions};
 use folio_link::resolve::{Class, Definition};
+use folio_link::{Errno, Problem};
 use folio_runtime::missing_function::stub_address;
 use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
 
 use crate::debug;
 use crate::dl::open;
 use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
-use crate::image::scope;
+use crate::image::{execute, scope};
 use crate::process::{Process, function};
 use crate::report;
 
@@ -47,6 +47,9 @@ pub struct Binding<'p> {
     pub lazily: bool,
     /// Where resolvers wait that are to be called later.
     pub later: Option<&'p mut Vec<Indirect>>,
+    /// The object whose text is writable meanwhile, for text relocations, and why it could not be made executable again.
+    pub open_text: Option<ObjectId>,
+    pub text_failure: Option<Errno>,
 }
 
 impl Binding<'_> {
@@ -62,7 +65,19 @@ impl Binding<'_> {
 
 impl Questions for Binding<'_> {
     fn call_resolver(&mut self, resolver: Addr) -> Addr {
-        call_resolver(resolver)
+        let Some(id) = self.open_text else { return call_resolver(resolver) };
+        // The resolver may lie in the text that is being written, which is never executable at the same time.
+        match execute::protect_text(self.process, id, false) {
+            Ok(()) => {
+                let address = call_resolver(resolver);
+                self.text_failure = self.text_failure.or(execute::protect_text(self.process, id, true).err());
+                address
+            }
+            Err(errno) => {
+                self.text_failure = Some(errno);
+                Addr(0)
+            }
+        }
     }
 
     fn defer(&mut self, indirect: Indirect) -> bool {
@@ -146,7 +161,7 @@ impl Questions for Binding<'_> {
     }
 }
 
-/// What the stub of a missing function calls: looks it up again, and ends the process if it is still missing.
+/// What the stub of a missing function calls: looks it up again, and ends the process if it is still missing and not weak.
 #[unsafe(no_mangle)]
 extern "C" fn folio_missing_function(index: usize) -> *const u8 {
     let process = Process::get();
@@ -181,6 +196,7 @@ pub fn bind_call(process: &Process, requester: ObjectId, symbol_index: u32) -> (
     };
     let Some(definition) = found else {
         if symbol.binding() == STB_WEAK {
+            // The call of a weak function that is not there is one of the null pointer.
             return (None, Addr(0));
         }
         let problem = relocate::undefined(object, symbols, symbol_index, &symbol);

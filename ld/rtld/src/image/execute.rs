@@ -134,8 +134,15 @@ fn relocate_one(
     let audited = calls::interest(process, unsafe { process.namespace_of(id) });
     // Text that is writable is not executable, and is not left so; and an auditor is shown what the slots hold.
     let resolvers = later.as_deref_mut().filter(|_| !text_relocations && audited.is_none());
-    let resolvers = resolvers.map(|later| &mut later.resolvers);
-    let mut binding = Binding { process, now: now || dynamic.binds_now(), running, lazily: false, later: resolvers };
+    let mut binding = Binding {
+        process,
+        now: now || dynamic.binds_now(),
+        running,
+        lazily: false,
+        later: resolvers.map(|later| &mut later.resolvers),
+        open_text: text_relocations.then_some(id),
+        text_failure: None,
+    };
     if let Some(interest) = audited.filter(|&interest| !now && (interest == Interest::Calls || !binding.now)) {
         // SAFETY: as above.
         let state = unsafe { process.state_mut(id) };
@@ -164,6 +171,9 @@ fn relocate_one(
         bindings::show_slots(process, objects, id).map_err(fail)?;
     }
     publish::adjust_dynamic(object);
+    if let Some(errno) = binding.text_failure {
+        return Err(fail(errno));
+    }
     if text_relocations {
         open_text(process, id, false).map_err(fail)?;
     }
@@ -181,19 +191,27 @@ fn protect_relro(process: &Process, object: &Object) -> Result<(), Error> {
         .map_err(|errno| Error::new(object.display_name(process.program), Problem::Protect(errno)))
 }
 
-/// Makes the pages of an object that are not writable so for its text relocations, or gives them their permissions back.
+/// Makes an object's text writable for its text relocations, or executable again.
 fn open_text(process: &Process, id: ObjectId, open: bool) -> Result<(), Errno> {
+    protect_text(process, id, open)?;
     // SAFETY: the load lock is held; the caller's borrow of the object is not used while its image changes.
     let object = unsafe { &mut process.objects.get_mut()[id] };
     let bias = object.image.bias();
-    let text = |segment: &&LoadSegment| segment.flags & PF_W == 0 && segment.flags != 0;
-    for segment in object.placement.segments.iter().filter(text) {
-        let flags = if open { PF_R | PF_W } else { segment.flags };
-        map::protect(bias, segment.start, folio_elf::Vaddr(segment.pages_end().0), flags)?;
-    }
     // SAFETY: the segments have just been given these permissions.
     object.image =
         unsafe { if open { map::writable_image(&object.image) } else { map::image_of(&object.placement, bias) } };
+    Ok(())
+}
+
+/// Makes the pages of an object that are not writable so, or gives them their permissions back.
+pub fn protect_text(process: &Process, id: ObjectId, open: bool) -> Result<(), Errno> {
+    // SAFETY: the load lock is held, or there is one thread.
+    let object = unsafe { &process.objects.get()[id] };
+    let text = |segment: &&LoadSegment| segment.flags & PF_W == 0 && segment.flags != 0;
+    for segment in object.placement.segments.iter().filter(text) {
+        let flags = if open { PF_R | PF_W } else { segment.flags };
+        map::protect(object.image.bias(), segment.start, folio_elf::Vaddr(segment.pages_end().0), flags)?;
+    }
     Ok(())
 }
 
