@@ -155,7 +155,9 @@ fn publish_process(
     publish::kernel_facts(layout, ro, stack);
     debug::publish(layout, ro);
     processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &mut tunables);
-    let stack_flags = execstack::flags(layout, execstack::is_wanted_by(&objects[cast.executable]));
+    // In a direct start the kernel made the stack for Folio, which needs none that is executable.
+    let executable_stack = cast.options.is_none() && execstack::is_wanted_by(&objects[cast.executable]);
+    let stack_flags = execstack::flags(layout, executable_stack);
     publish::prepare_global(layout, global, stack_flags);
     let mut states = Vec::new();
     publish::add_objects(layout, global, &objects, &mut states, Place::START, &discovery.members, cast.auditors.len());

@@ -48,7 +48,8 @@ pub fn is_wanted_by(object: &Object) -> bool {
 pub fn provide(process: &Process, object: &Object, running: bool) -> Result<(), Error> {
     let field = process.layout.global.stack_flags;
     let executable = flags(process.layout, true);
-    if object.kind != Kind::Library || !is_wanted_by(object) || process.global_record.get::<u32>(field) == executable {
+    let is_loaded = matches!(object.kind, Kind::Library | Kind::Executable);
+    if !is_loaded || !is_wanted_by(object) || process.global_record.get::<u32>(field) == executable {
         return Ok(());
     }
     let fail = |errno| Error::new(object.display_name(process.program), Problem::ExecutableStack(errno));
