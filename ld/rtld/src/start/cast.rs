@@ -58,7 +58,7 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
             inventory::print(stack, environment, &options);
         }
         let executable = map_program(options.program, &options);
-        if options.task == Task::Run && handover::is_for_kernel(&executable) {
+        if options.task == Task::Run && !environment.trace && handover::is_for_kernel(&executable) {
             handover::to_kernel(stack, &options, &executable, own.soname());
         }
         enter_directly(stack, &options, &own, &executable);
@@ -103,10 +103,10 @@ fn map_program(path: &'static CStr, options: &Options) -> Object<'static> {
         Err(search::OpenError::OtherMachine) => fail(Problem::Open(folio_link::Errno::ENOENT)),
         Err(search::OpenError::Failed(problem)) => fail(problem),
     };
-    let identity = file.identity();
     let (placement, image) = file.map().unwrap_or_else(|problem| fail(problem));
-    let mut object = Object::decode(Kind::Executable, b"", placement, image).unwrap_or_else(|problem| fail(problem));
-    object.identity = Some(identity);
+    // Which file it is stays unknown, as when the kernel maps it: to open the program as a library is to load it anew,
+    // which is refused (glibc elf/dl-load.c, _dl_map_object_from_fd).
+    let object = Object::decode(Kind::Executable, b"", placement, image).unwrap_or_else(|problem| fail(problem));
     if options.task == Task::Verify {
         exit_group(match (&object.dynamic, object.placement.interpreter) {
             (None, _) => 1,
