@@ -7,17 +7,35 @@
 //! The structures are static blocks that are accessed by single words, through [`Record`].
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
+use core::arch::{global_asm, naked_asm};
 
 use folio_elf::Vaddr;
 use folio_link::object::{Object, Objects};
 
-use crate::abi::globals::{_r_debug, R_DEBUG_ARRAY};
+use crate::abi::globals::{Block, R_DEBUG_ARRAY};
 use crate::abi::link_map::LinkMap;
 use crate::abi::probes;
 use crate::abi::record::Record;
 use crate::namespace::{Namespace, NamespaceId};
 use crate::process::Process;
+
+// The symbol is as large as `struct r_debug`, of which a program that refers to it makes a copy; there is more behind it
+// (*glibc elf/dl-debug-symbols.S*).
+global_asm!(
+    ".pushsection .bss._r_debug, \"aw\", @nobits",
+    ".balign 64",
+    ".globl _r_debug",
+    ".type _r_debug, @object",
+    ".size _r_debug, 40",
+    "_r_debug: .zero 64",
+    ".popsection",
+);
+
+// SAFETY: defined just above, of that size and alignment.
+unsafe extern "C" {
+    /// `struct r_debug_extended` (link.h) of the base namespace.
+    safe static _r_debug: Block<64>;
+}
 
 /// What happens to a namespace's list of objects. A link map is that of the first new object.
 #[derive(Clone, Copy)]

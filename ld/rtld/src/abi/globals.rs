@@ -47,11 +47,6 @@ pub static _rtld_global: Block<4608> = Block::zeroed();
 #[unsafe(no_mangle)]
 pub static _rtld_global_ro: Block<1024> = Block::zeroed();
 
-/// `struct r_debug_extended` (link.h), which debuggers read.
-#[allow(unsafe_code)]
-#[unsafe(no_mangle)]
-pub static _r_debug: Block<64> = Block::zeroed();
-
 /// `struct r_debug_extended` of the namespaces from number 1 on, up to 15, for glibcs that have them outside `_dl_ns`.
 pub static R_DEBUG_ARRAY: Block<768> = Block::zeroed();
 
