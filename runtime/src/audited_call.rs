@@ -43,14 +43,14 @@ pub struct CallResults {
 
 const _: () = assert!(size_of::<CallRegisters>() == 768 && size_of::<CallResults>() == 240);
 
-/// Makes the two copies of each register agree: what was changed from `before` in `xmm` counts, and clears what lies above
-/// it, as any instruction on an `xmm` register of the VEX kind does; else what `vectors` holds.
+/// Makes the two copies of each register agree: what was changed from `before` in `xmm` alone counts, and clears what lies
+/// above it, as any instruction on an `xmm` register of the VEX kind does; else what `vectors` holds.
 fn merge(xmm: &mut [[u64; 2]], vectors: &mut [Vector], before: &[[u64; 2]]) {
     for ((xmm, vector), before) in xmm.iter_mut().zip(vectors).zip(before) {
-        if xmm != before {
-            *vector = [xmm[0], xmm[1], 0, 0, 0, 0, 0, 0];
-        } else {
+        if xmm == before {
             *xmm = [vector[0], vector[1]];
+        } else if *xmm != vector[..2] {
+            *vector = [xmm[0], xmm[1], 0, 0, 0, 0, 0, 0];
         }
     }
 }
