@@ -3,6 +3,7 @@
 //! Rules of *glibc elf/dl-load.c, _dl_map_object* (which object a name means) and *elf/dl-deps.c, _dl_map_object_deps*
 //! (in which order dependencies are met).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use folio_elf::dynamic::{DF_1_NODEFLIB, DF_1_PIE, Dependency};
@@ -66,16 +67,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             return Ok(known);
         }
         // What is wrong with a file's segments is said under the name that was asked for, as glibc says it.
-        let (placement, image) = self.source.map(found.file).map_err(|problem| Error::new(name, problem))?;
-        let fail = |problem| Error::new(name, problem);
-        let (start, span) = (placement.start(), placement.span());
-        let decoded = Object::decode(Kind::Library, &found.path, placement, image);
-        let library = decoded
-            .and_then(|object| if object.flags_1() & DF_1_PIE == 0 { Ok(object) } else { Err(Problem::PieNotLibrary) });
-        let mut object = library.map_err(|problem| {
-            self.source.unmap(start, span, image);
-            fail(problem)
-        })?;
+        let mut object = self.library(found.file, &found.path).map_err(|problem| Error::new(name, problem))?;
         object.identity = Some(identity);
         object.loader = requester;
         object.origin = self.source.origin(&found.path);
@@ -86,6 +78,21 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         self.members.push(id);
         self.observe.added(self.objects, id);
         Ok(id)
+    }
+
+    /// Maps a file and makes it an object. The search is over by now, and its frames need not lie under these: threads may have
+    /// small stacks.
+    #[inline(never)]
+    fn library(&mut self, file: S::File, path: &[u8]) -> Result<Box<Object<'m>>, Problem> {
+        let (placement, image) = self.source.map(file)?;
+        let (start, span) = (placement.start(), placement.span());
+        let problem = match Object::decode(Kind::Library, path, placement, image) {
+            Ok(object) if object.flags_1() & DF_1_PIE == 0 => return Ok(Box::new(object)),
+            Ok(_) => Problem::PieNotLibrary,
+            Err(problem) => problem,
+        };
+        self.source.unmap(start, span, image);
+        Err(problem)
     }
 
     /// The loaded object that `name` means to `requester`; nothing is loaded (`RTLD_NOLOAD`).

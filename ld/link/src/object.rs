@@ -177,7 +177,8 @@ impl<'m> Objects<'m> {
     }
 
     /// Adds an object, in the first free place.
-    pub fn insert(&mut self, object: Object<'m>) -> ObjectId {
+    pub fn insert(&mut self, object: impl Into<Box<Object<'m>>>) -> ObjectId {
+        let object = object.into();
         let free = self.slots.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.slots.push(None);
@@ -186,7 +187,7 @@ impl<'m> Objects<'m> {
         });
         let table = object.symbols.as_ref().and_then(|symbols| symbols.gnu_hash);
         self.filters[index] = table.map_or(BloomFilter::OPEN, |table| table.filter());
-        self.slots[index] = Some(Box::new(object));
+        self.slots[index] = Some(object);
         ObjectId(index as u32)
     }
 

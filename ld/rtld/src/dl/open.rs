@@ -132,7 +132,8 @@ pub fn note_binding(process: &Process, requester: ObjectId, provider: ObjectId) 
     }
 }
 
-/// Loads `name` and all it needs.
+/// Loads `name` and all it needs. Out of line, as what follows: threads that open may have small stacks.
+#[inline(never)]
 fn load(
     process: &Process,
     namespace: &Namespace,
@@ -230,6 +231,7 @@ fn load(
 
 /// Publishes, relocates and protects what was loaded, and gives the order of its initializers; on failure it is as if it
 /// had not been loaded.
+#[inline(never)]
 fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -> Result<Vec<usize>, Error> {
     let Loaded { root, new, closure } = loaded;
     publish(process, namespace, loaded, mode);
