@@ -62,7 +62,8 @@ pub struct Summary {
     pub platform: Option<&'static str>,
     /// `_dl_hwcap`.
     pub hwcap: u64,
-    /// Bytes of stack that a lazy-binding trampoline needs for the vector state; 0 when only FXSAVE can be used.
+    /// Bytes of stack that a lazy-binding trampoline needs for the vector state; 0 when only FXSAVE can be used, and what
+    /// follows is about the whole extent only.
     pub xsave_state_size: u64,
     /// The same for a dynamic TLS descriptor call, which saves the AMX state too.
     pub tlsdesc_state_size: u64,
@@ -141,19 +142,36 @@ impl Cpu {
     }
 }
 
+/// How much of the structure is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What the code of libc and its family reads: the leaves of its IFUNC resolvers, caches and thresholds.
+    Libc,
+    /// All that programs may ask for (`__x86_get_cpuid_feature_leaf`), and the size of the extended state, which only a
+    /// loader needs.
+    Whole,
+}
+
 /// Fills `out`, `layout.cpu.size` zeroed bytes, as glibc `layout.version` would.
 ///
-/// Asks the processor for each CPUID leaf at most once, and only for those whose answer reaches the structure.
+/// Asks the processor for each CPUID leaf at most once, and only for those whose answer is in what is to be filled.
 pub fn fill<P: Processor>(
     layout: &Layout,
     memo: &mut Memo<P>,
     kernel: &Kernel,
     tunables: &impl CpuTunables,
+    extent: Extent,
     out: &mut [u8],
 ) -> Summary {
     let rules = Rules::of(layout.version);
-    let mut cpu = Cpu::detect(memo, &rules, usize::from(layout.cpu.leaves), kernel);
-    cpu.xsave = XsaveArea::measure(memo, &cpu.identity, &cpu.features, &rules);
+    let leaves = match extent {
+        Extent::Libc => features::LEAVES_OF_LIBC,
+        Extent::Whole => usize::from(layout.cpu.leaves),
+    };
+    let mut cpu = Cpu::detect(memo, &rules, leaves, kernel);
+    if extent == Extent::Whole {
+        cpu.xsave = XsaveArea::measure(memo, &cpu.identity, &cpu.features, &rules);
+    }
     let caches = Caches::measure(memo, &cpu, &rules);
     let (thresholds, updates) = Thresholds::choose(&cpu, &caches, tunables, &rules);
     cpu.restrict(tunables, &rules);
@@ -180,7 +198,7 @@ pub fn fill<P: Processor>(
 /// (*glibc sysdeps/x86_64/dl-hwcaps-subdirs.c*). Every leaf asked here is one that [`fill`] needs.
 pub fn isa_level<P: Processor>(memo: &mut Memo<P>, tunables: &impl CpuTunables) -> Levels {
     let rules = Rules::newest();
-    let mut cpu = Cpu::detect(memo, &rules, features::LEAVES_OF_LEVELS, &Kernel::default());
+    let mut cpu = Cpu::detect(memo, &rules, features::LEAVES_OF_LIBC, &Kernel::default());
     cpu.restrict(tunables, &rules);
     Levels::of(&cpu.features)
 }

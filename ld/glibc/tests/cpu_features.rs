@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 
-use folio_glibc::cpu::{self, CpuidResult, Kernel, Memo, NoTunables, Processor, StateSave, Summary};
+use folio_glibc::cpu::{self, CpuidResult, Extent, Kernel, Memo, NoTunables, Processor, StateSave, Summary};
 use folio_glibc::layout::{Layout, Version};
 use folio_glibc::tables;
 use folio_glibc::tunables::Values;
@@ -83,7 +83,7 @@ fn this_process_too() {
     let setting = std::env::var("GLIBC_TUNABLES").unwrap_or_default();
     let tunables = tunables(layout, &setting);
     let mut ours = vec![0; size];
-    cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, &mut ours);
+    cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, Extent::Whole, &mut ours);
     // The top byte of leaf 1's `ebx` is the number of the processor that answered, another one at start-up perhaps.
     let number = usize::from(layout.cpu.features) + 7;
     ours[number] = theirs[number];
@@ -159,7 +159,7 @@ fn a_leaf_is_asked_once_by_both_users() {
         let kernel = Kernel::default();
         let levels = cpu::isa_level(&mut memo, &NoTunables);
         let mut out = vec![0; usize::from(layout.cpu.size)];
-        let summary = cpu::fill(layout, &mut memo, &kernel, &NoTunables, &mut out);
+        let summary = cpu::fill(layout, &mut memo, &kernel, &NoTunables, Extent::Whole, &mut out);
         assert_eq!(levels, summary.levels, "glibc 2.{}", layout.version.minor);
         println!("glibc 2.{}: {} CPUID instructions", layout.version.minor, memo.asked());
     }
@@ -206,7 +206,8 @@ impl Glibc {
 
         let tunables = tunables(self.layout, setting);
         let mut ours = vec![0; size];
-        let summary = cpu::fill(self.layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, &mut ours);
+        let summary =
+            cpu::fill(self.layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, Extent::Whole, &mut ours);
         let differences: Vec<_> = (0..size)
             .filter(|&i| ours[i] != theirs[at + i])
             .map(|i| format!("byte {i}: glibc {:#04x}, Folio {:#04x}", theirs[at + i], ours[i]))
@@ -358,7 +359,7 @@ fn the_state_is_saved_as_the_processor_can() {
     let mut out = vec![0; usize::from(layout.cpu.size)];
     let with = |setting: &str, out: &mut [u8]| {
         out.fill(0);
-        cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables(layout, setting), out)
+        cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables(layout, setting), Extent::Whole, out)
     };
     let none = with("glibc.cpu.hwcaps=-OSXSAVE", &mut out);
     assert_eq!((none.state_save, none.xsave_state_size), (StateSave::Fxsave, 0));

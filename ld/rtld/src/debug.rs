@@ -133,6 +133,8 @@ pub fn publish(layout: &Layout, ro: Record) {
 
 /// Prints what `LD_DEBUG=help` promises, and ends the process. Names that a libc older than `has_tls` does not know are not
 /// shown.
+#[cold]
+#[inline(never)]
 pub fn help(has_tls: bool) -> ! {
     let mut output = Output::stdout();
     output.push(b"Valid options for the LD_DEBUG environment variable are:\n\n");
@@ -152,8 +154,16 @@ pub fn help(has_tls: bool) -> ! {
 /// Says something if one of the categories is asked for; lines end where the text says, and begin with the process' number.
 pub fn say(categories: Categories, text: fmt::Arguments) {
     if is_on(categories) {
-        let _ = Lines::new().write_fmt(text);
+        speak(text);
     }
+}
+
+/// Says something, asked or not. The room for its lines is on the stack of this function alone, which silent starts and small
+/// stacks are spared.
+#[cold]
+#[inline(never)]
+pub fn speak(text: fmt::Arguments) {
+    let _ = Lines::new().write_fmt(text);
 }
 
 /// Lines on their way, each of them with its tag and in one write.

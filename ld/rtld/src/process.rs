@@ -111,6 +111,8 @@ pub struct LibcFunctions {
     pub errno_location: Option<Addr>,
     pub early_init: Option<Addr>,
     pub register_atfork: Option<Addr>,
+    /// The symbol by which programs ask for CPUID leaves: its index in libc's table.
+    pub leaf_reader: Option<u32>,
 }
 
 pub struct Process {

@@ -5,16 +5,18 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{__cpuid_count, _xgetbv};
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use folio_glibc::cpu::{self, CpuidResult, Kernel, Memo, Processor, StateSave, Summary};
+use folio_glibc::cpu::{self, CpuidResult, Extent, Kernel, Memo, Processor, StateSave, Summary};
 use folio_glibc::layout::Layout;
 use folio_glibc::tunables::Values;
+use folio_link::resolve::Definition;
 use folio_runtime::stack::Stack;
 use folio_runtime::vector_state::COMPACTED;
 use linux_raw_sys::auxvec::{AT_HWCAP2, AT_MINSIGSTKSZ, AT_PLATFORM};
 
 use crate::abi::record::Record;
+use crate::process::Process;
 
 /// Bytes of the area for the vector state; 0: `fxsave`.
 #[unsafe(no_mangle)]
@@ -81,24 +83,67 @@ fn describe_vector_state(summary: &Summary) {
     FOLIO_XSAVE_SIZE.store(summary.tlsdesc_state_size as usize, Ordering::Relaxed);
 }
 
-/// Fills in `_dl_x86_cpu_features` and what else follows from the processor.
+/// What the kernel said of the processor.
+fn kernel(stack: &Stack) -> Kernel {
+    Kernel {
+        hwcap2: stack.auxiliary_value(AT_HWCAP2) as u64,
+        minsigstksz: stack.auxiliary_value(AT_MINSIGSTKSZ) as u64,
+    }
+}
+
+/// The symbol of libc's by which programs read any CPUID leaf of the structure.
+pub const LEAF_READER: &[u8] = b"__x86_get_cpuid_feature_leaf";
+
+/// Fills in the rest of `_dl_x86_cpu_features`, which libc itself does not read, and tells the trampolines how to save the
+/// vector state: each CPUID is a way to the hypervisor and back, and few processes need either. Called before anything
+/// refers to [`LEAF_READER`] or to such a trampoline.
+pub fn complete(process: &Process) {
+    static IS_COMPLETE: AtomicBool = AtomicBool::new(false);
+    if IS_COMPLETE.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let (layout, ro) = (process.layout, process.ro);
+    let kernel = Kernel { hwcap2: ro.get(layout.global_ro.hwcap2), ..Kernel::default() };
+    // SAFETY: tunables do not change after the start.
+    let tunables = unsafe { process.tunables.get() };
+    let mut whole = alloc::vec![0; usize::from(layout.cpu.size)];
+    let summary = cpu::fill(layout, &mut Memo::new(Cpuid), &kernel, tunables, Extent::Whole, &mut whole);
+    describe_vector_state(&summary);
+    // Other threads may be reading what is there already.
+    let cpu = &layout.cpu;
+    let size = usize::from(cpu.xsave_state_size)..usize::from(cpu.xsave_state_size) + 8;
+    let full = usize::from(cpu.xsave_state_full_size)..usize::from(cpu.xsave_state_full_size) + 4;
+    let leaves = usize::from(cpu.features)..usize::from(cpu.features) + 32 * usize::from(cpu.leaves);
+    for at in [size, full, leaves].into_iter().flat_map(|range| range.step_by(4)) {
+        let word = u32::from_ne_bytes(core::array::from_fn(|byte| whole[at + byte]));
+        ro.put(layout.global_ro.cpu_features + at as u16, word);
+    }
+}
+
+/// A reference is bound to `definition`: if it may be to [`LEAF_READER`], what that reads has to be there.
+#[inline]
+pub fn note_reference(process: &Process, definition: &Definition) {
+    // SAFETY: written before there is a second thread.
+    let libc = unsafe { process.libc.get() };
+    if Some(definition.index) == libc.leaf_reader {
+        complete(process);
+    }
+}
+
+/// Fills in `_dl_x86_cpu_features`, as far as `extent` goes, and what else follows from the processor.
 pub fn fill_cpu_features(
     stack: &Stack,
     layout: &Layout,
     ro: Record,
     memo: &mut Memo<Cpuid>,
     tunables: &mut Values,
+    extent: Extent,
 ) -> Summary {
     let r = &layout.global_ro;
-    let kernel = Kernel {
-        hwcap2: stack.auxiliary_value(AT_HWCAP2) as u64,
-        minsigstksz: stack.auxiliary_value(AT_MINSIGSTKSZ) as u64,
-    };
     // SAFETY: nobody else sees the structure before the process is published.
     let out = unsafe { ro.bytes_mut(r.cpu_features, usize::from(layout.cpu.size)) };
-    let summary = cpu::fill(layout, memo, &kernel, tunables, out);
+    let summary = cpu::fill(layout, memo, &kernel(stack), tunables, extent, out);
     tunables.write_back(&summary.tunables);
-    describe_vector_state(&summary);
     ro.put(r.minsigstacksize, summary.minsigstacksize);
     ro.put(r.hwcap, summary.hwcap);
     let platform = match summary.platform {

@@ -16,7 +16,9 @@ pub const FAILURE: i32 = 127;
 /// Exit status when versions are missing (*glibc elf/rtld.c, version_check_doit*).
 pub const VERSION_FAILURE: i32 = 1;
 
-/// Prints one line on standard error.
+/// Prints one line on standard error. The room for it is on the stack of this function alone.
+#[cold]
+#[inline(never)]
 pub fn line(text: fmt::Arguments) {
     let mut output = Output::stderr();
     let _ = output.write_fmt(text);

@@ -22,6 +22,7 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
 use folio_elf::dynamic::DF_SYMBOLIC;
+use folio_glibc::cpu::Extent;
 use folio_glibc::layout::Layout;
 use folio_glibc::tunables::Values;
 use folio_link::error::{Error, Problem};
@@ -154,7 +155,7 @@ fn publish_process(
     _dl_argv.store(stack.argv(), Ordering::Relaxed);
     publish::kernel_facts(layout, ro, stack);
     debug::publish(layout, ro);
-    processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &mut tunables);
+    processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &mut tunables, Extent::Libc);
     // In a direct start the kernel made the stack for Folio, which needs none that is executable.
     let executable_stack = cast.options.is_none() && execstack::is_wanted_by(&objects[cast.executable]);
     let stack_flags = execstack::flags(layout, executable_stack);
@@ -203,6 +204,7 @@ pub fn read_tunables(
 }
 
 /// Lays out static TLS, makes the main thread, relocates and protects everything.
+#[inline(never)]
 fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     let sorted = publish_scopes(process, cast);
     let thread = make_main_thread(process, stack, cast);
@@ -228,6 +230,7 @@ fn make_main_thread(process: &Process, stack: &Stack, cast: &Cast) -> usize {
 
 /// Shows libc all that it needs, relocates and protects everything, gives every module its thread-local storage, and
 /// initialises libc.
+#[inline(never)]
 fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls: impl FnOnce()) {
     let layout = process.layout;
     // SAFETY: one thread.

@@ -30,8 +30,9 @@ const LEAVES: [(u32, u32); 10] = [
 ];
 /// The last leaf is read only where leaf 7.1 announces AVX10.
 const AVX10_LEAF: usize = 9;
-/// The levels of the psABI depend on no leaf behind these.
-pub(super) const LEAVES_OF_LEVELS: usize = 4;
+/// libc's own code reads no leaf behind these, and the levels of the psABI depend on none; but Intel's tuning looks at 7.1.
+pub(super) const LEAVES_OF_LIBC: usize = 3;
+const INTELS_TUNING: usize = 6;
 
 /// The features that a rule names, by Intel's and AMD's abbreviations; *Intel SDM volume 2, CPUID*, and *AMD APM volume
 /// 3, appendix E*, say what they stand for.
@@ -173,7 +174,10 @@ impl Features {
     /// Reads the first `leaves` leaves, as far as the processor has them (*get_common_indices, get_extended_indices*).
     pub fn read<P: Processor>(memo: &mut Memo<P>, identity: &Identity, leaves: usize) -> Features {
         let mut features = Features { cpuid: [[0; 4]; LEAVES.len()], active: [[0; 4]; LEAVES.len()] };
-        for (index, (leaf, subleaf)) in LEAVES.into_iter().enumerate().take(leaves.min(AVX10_LEAF)) {
+        let is_wanted = |&(index, _): &(usize, _)| {
+            index < leaves.min(AVX10_LEAF) || (index == INTELS_TUNING && identity.vendor == Vendor::Intel)
+        };
+        for (index, (leaf, subleaf)) in LEAVES.into_iter().enumerate().filter(is_wanted) {
             // A leaf or subleaf that the processor does not have is all zero (Intel SDM volume 2, CPUID): where leaf 7
             // says so, there is no need to ask.
             let supported = match (leaf, subleaf) {
@@ -184,8 +188,11 @@ impl Features {
                 (0x19, _) => features.present(KL),
                 _ => true,
             };
-            let max = if leaf < 0x8000_0000 { identity.max_leaf } else { identity.max_extended };
-            if supported && leaf <= max {
+            let exists = |memo: &mut Memo<P>| match leaf {
+                0x8000_0000.. => identity.has_extended(memo, leaf),
+                _ => leaf <= identity.max_leaf,
+            };
+            if supported && exists(memo) {
                 features.record(index, memo.cpuid(leaf, subleaf));
             }
         }

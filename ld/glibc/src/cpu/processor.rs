@@ -106,15 +106,20 @@ pub(super) struct Identity {
     pub family: u32,
     pub model: u32,
     pub stepping: u32,
-    /// The highest extended leaf; glibc asks for it only where it knows the vendor.
-    pub max_extended: u32,
 }
+
+/// `TopologyExtensions` in `ecx` of leaf 0x80000001: there are leaves 0x8000001d and 0x8000001e (*AMD APM volume 3, E.4.2*).
+const TOPOLOGY_EXTENSIONS: u32 = 1 << 22;
+const TOPOLOGY_LEAF: u32 = 0x8000_001e;
+
+/// The leaf of 64-bit mode's own feature bits.
+pub(super) const EXTENDED_FEATURES: u32 = 0x8000_0001;
 
 impl Identity {
     pub fn read<P: Processor>(memo: &mut Memo<P>, rules: &Rules) -> Identity {
         let leaf0 = memo.cpuid(0, 0);
         let vendor = Vendor::of(leaf0, rules);
-        let mut identity = Identity { vendor, max_leaf: leaf0.eax, family: 0, model: 0, stepping: 0, max_extended: 0 };
+        let mut identity = Identity { vendor, max_leaf: leaf0.eax, family: 0, model: 0, stepping: 0 };
         if vendor == Vendor::Other {
             return identity;
         }
@@ -136,7 +141,21 @@ impl Identity {
             }
             _ => {}
         }
-        identity.max_extended = memo.cpuid(0x8000_0000, 0).eax;
         identity
+    }
+
+    /// Whether there is an extended leaf. glibc asks for the highest one, where it knows the vendor; this does so only where
+    /// the answer does not follow from what is known: a processor in 64-bit mode has 0x80000001.
+    pub fn has_extended<P: Processor>(&self, memo: &mut Memo<P>, leaf: u32) -> bool {
+        match self.vendor {
+            Vendor::Other => false,
+            _ if leaf <= EXTENDED_FEATURES => true,
+            Vendor::Amd | Vendor::Hygon
+                if leaf <= TOPOLOGY_LEAF && memo.cpuid(EXTENDED_FEATURES, 0).ecx & TOPOLOGY_EXTENSIONS != 0 =>
+            {
+                true
+            }
+            _ => memo.cpuid(0x8000_0000, 0).eax >= leaf,
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::features::LEAVES_OF_LIBC;
 use super::samples::{self, Sample};
-use super::{CpuTunable, CpuTunables, CpuidResult, Kernel, Memo, NoTunables, Processor, StateSave, Summary};
+use super::{CpuTunable, CpuTunables, CpuidResult, Extent, Kernel, Memo, NoTunables, Processor, StateSave, Summary};
 use super::{fill, isa_level};
 use crate::layout::{Layout, Offset};
 use crate::tables;
@@ -23,7 +24,7 @@ impl Filled {
     fn with(minor: u16, sample: impl Processor, tunables: &impl CpuTunables) -> Filled {
         let layout = tables::ALL.iter().find(|layout| layout.version.minor == minor).unwrap();
         let mut bytes = vec![0; usize::from(layout.cpu.size)];
-        let summary = fill(layout, &mut Memo::new(sample), &Kernel::default(), tunables, &mut bytes);
+        let summary = fill(layout, &mut Memo::new(sample), &Kernel::default(), tunables, Extent::Whole, &mut bytes);
         Filled { layout, bytes, summary }
     }
 
@@ -316,7 +317,8 @@ fn every_feature_that_a_release_knows() {
         let layout = tables::ALL.iter().find(|layout| layout.version.minor == minor).unwrap();
         let mut bytes = vec![0; usize::from(layout.cpu.size)];
         let kernel = Kernel { hwcap2: 1 << 1, minsigstksz: 4096 };
-        let summary = fill(layout, &mut Memo::new(Everything { xcr0 }), &kernel, &NoTunables, &mut bytes);
+        let summary =
+            fill(layout, &mut Memo::new(Everything { xcr0 }), &kernel, &NoTunables, Extent::Whole, &mut bytes);
         assert_eq!(summary.minsigstacksize, 4096, "what the kernel says");
         let filled = Filled { layout, bytes, summary };
         (0..usize::from(layout.cpu.leaves)).map(|leaf| [0, 1, 2, 3].map(|r| filled.active(leaf, r))).collect::<Vec<_>>()
@@ -431,8 +433,27 @@ fn levels_before_and_after_the_libc_is_known_are_the_same() {
         let mut memo = Memo::new(processor.clone());
         let levels = isa_level(&mut memo, &NoTunables);
         let mut bytes = vec![0; usize::from(layout.cpu.size)];
-        let summary = fill(layout, &mut memo, &Kernel::default(), &NoTunables, &mut bytes);
+        let summary = fill(layout, &mut memo, &Kernel::default(), &NoTunables, Extent::Whole, &mut bytes);
         assert_eq!(levels, summary.levels);
+        libc_needs_less(processor, layout, &bytes, memo.asked());
+    }
+}
+
+/// What is filled for libc is what the whole has, but for the later leaves and the size of the state; with fewer questions.
+fn libc_needs_less(processor: &Sample, layout: &Layout, whole: &[u8], asked: usize) {
+    let mut memo = Memo::new(processor.clone());
+    let mut part = vec![0; whole.len()];
+    fill(layout, &mut memo, &Kernel::default(), &NoTunables, Extent::Libc, &mut part);
+    assert!(memo.asked() <= asked);
+    let cpu = &layout.cpu;
+    let leaves =
+        usize::from(cpu.features) + 32 * LEAVES_OF_LIBC..usize::from(cpu.features) + 32 * usize::from(cpu.leaves);
+    let size = usize::from(cpu.xsave_state_size)..usize::from(cpu.xsave_state_size) + 8;
+    let full = usize::from(cpu.xsave_state_full_size)..usize::from(cpu.xsave_state_full_size) + 4;
+    // Leaves that libc does not read may be there all the same.
+    let is_later = |at: &usize| [&leaves, &size, &full].iter().any(|range| range.contains(at));
+    for at in (0..whole.len()).filter(|at| !is_later(at)) {
+        assert_eq!(part[at], whole[at], "byte {at} of glibc 2.{}", layout.version.minor);
     }
 }
 

@@ -11,6 +11,7 @@ use folio_link::object::{Object, ObjectId, Objects};
 use folio_link::resolve::{Class, Reference, find_in};
 
 use crate::process::LibcFunctions;
+use crate::processor::LEAF_READER;
 
 /// `DT_SONAME` of glibc's C library.
 const SONAME: &[u8] = b"libc.so.6";
@@ -81,5 +82,6 @@ pub fn functions(objects: &Objects, libc: ObjectId, layout: &Layout) -> LibcFunc
         errno_location: function(c"__errno_location"),
         early_init: function(c"__libc_early_init"),
         register_atfork: function(c"__register_atfork"),
+        leaf_reader: find_in(object, &Reference::new(LEAF_READER, None, Class::Call)).map(|(index, _)| index),
     }
 }

@@ -4,8 +4,6 @@
 //! Calls `la_version` of what was just opened, by the type that `<link.h>` declares.
 #![allow(unsafe_code)]
 
-use core::fmt::Write;
-
 use folio_elf::{Addr, Lossy};
 use folio_link::error::{Error, Problem};
 use folio_link::object::ObjectId;
@@ -77,7 +75,7 @@ fn load_one(process: &Process, name: &[u8]) -> Result<Option<Auditor>, Error> {
         return Ok(None);
     }
     if wanted > CURRENT {
-        let _ = debug::Lines::new().write_fmt(format_args!(
+        debug::speak(format_args!(
             "ERROR: audit interface '{}' requires version {wanted} (maximum supported version {CURRENT}); ignored.\n",
             Lossy(name),
         ));

@@ -25,9 +25,14 @@ pub fn initial_scopes(process: &Process) {
 
 /// Shows the scopes of an object, from the one numbered `from` on. The load lock is held.
 pub fn show_scope(process: &Process, id: ObjectId, from: usize) {
-    if !is_on(C::SCOPES) {
-        return;
+    if is_on(C::SCOPES) {
+        show(process, id, from);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn show(process: &Process, id: ObjectId, from: usize) {
     // SAFETY: the load lock is held, or there is one thread.
     let (objects, state, global) =
         unsafe { (process.objects.get(), process.state(id), process.namespace_of(id).global.get()) };

@@ -23,6 +23,28 @@ pub struct Searches<'p> {
     pub auditing: Option<Auditing<'p>>,
 }
 
+impl Searches<'_> {
+    /// One line of directories, and where they come from.
+    #[cold]
+    #[inline(never)]
+    fn show_list(&self, rule: Rule, owner: &[u8], directories: &Listing<'_>) {
+        let mut line = Lines::new();
+        line.push(b" search path=");
+        for (index, path) in directories.paths().enumerate() {
+            line.push(if index == 0 { b"" } else { b":" });
+            line.push(&path);
+        }
+        let owner = Lossy(if owner.is_empty() { self.program } else { owner });
+        let _ = match rule {
+            Rule::Rpath => writeln!(line, "\t\t(RPATH from file {owner})"),
+            Rule::Runpath => writeln!(line, "\t\t(RUNPATH from file {owner})"),
+            Rule::LibraryPath if self.by_option => writeln!(line, "\t\t(--library-path)"),
+            Rule::LibraryPath => writeln!(line, "\t\t(LD_LIBRARY_PATH)"),
+            Rule::Direct | Rule::Cache | Rule::Default => writeln!(line, "\t\t(system search path)"),
+        };
+    }
+}
+
 impl Observe for Searches<'_> {
     fn wanted(&mut self, objects: &Objects, asked: &[u8], id: ObjectId, reference: Reference) -> Redirect {
         let requester = &objects[id];
@@ -71,23 +93,9 @@ impl Observe for Searches<'_> {
     }
 
     fn list(&mut self, rule: Rule, owner: &[u8], directories: &Listing<'_>) {
-        if !is_on(C::LIBS) {
-            return;
+        if is_on(C::LIBS) {
+            self.show_list(rule, owner, directories);
         }
-        let mut line = Lines::new();
-        line.push(b" search path=");
-        for (index, path) in directories.paths().enumerate() {
-            line.push(if index == 0 { b"" } else { b":" });
-            line.push(&path);
-        }
-        let owner = Lossy(if owner.is_empty() { self.program } else { owner });
-        let _ = match rule {
-            Rule::Rpath => writeln!(line, "\t\t(RPATH from file {owner})"),
-            Rule::Runpath => writeln!(line, "\t\t(RUNPATH from file {owner})"),
-            Rule::LibraryPath if self.by_option => writeln!(line, "\t\t(--library-path)"),
-            Rule::LibraryPath => writeln!(line, "\t\t(LD_LIBRARY_PATH)"),
-            Rule::Direct | Rule::Cache | Rule::Default => writeln!(line, "\t\t(system search path)"),
-        };
     }
 
     fn cache(&mut self) {

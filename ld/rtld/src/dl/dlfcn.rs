@@ -21,6 +21,7 @@ use crate::dl::fork;
 use crate::dl::open::{self, Mode};
 use crate::dl::unload;
 use crate::process::{Arguments, Process, string};
+use crate::processor;
 
 /// `_dl_open`: gives the link map of the object that `file` means, loading it and what it needs.
 ///
@@ -144,6 +145,7 @@ pub unsafe extern "C" fn lookup_symbol_x(
         };
         match found {
             Some(definition) => {
+                processor::note_reference(process, &definition);
                 if let Some(requester) = requester.filter(|_| flags & ADD_DEPENDENCY != 0) {
                     open::note_binding(process, requester, definition.object);
                 }

@@ -30,6 +30,7 @@ use crate::image::execute::{self, Later};
 use crate::image::initialise::{self, Edges};
 use crate::namespace::{self, Audit, Namespace, NamespaceId};
 use crate::process::{Arguments, LibcFunctions, Process, ScopeName, function};
+use crate::processor;
 
 bitflags! {
     /// `mode` of dlopen(3).
@@ -318,7 +319,12 @@ fn new_libc(process: &Process, namespace: &Namespace, new: &[ObjectId]) -> Resul
     }
     // SAFETY: the load lock is held.
     unsafe { publish::libc(process, namespace, Some(libc)) };
-    Ok(Some(libc::functions(objects, libc, process.layout)))
+    let functions = libc::functions(objects, libc, process.layout);
+    // SAFETY: as above.
+    if functions.leaf_reader != unsafe { process.libc.get() }.leaf_reader {
+        processor::complete(process);
+    }
+    Ok(Some(functions))
 }
 
 /// Sorts what the root needs, and lets the root forget bindings that its closure holds now (*glibc elf/dl-deps.c*).

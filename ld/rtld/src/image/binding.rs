@@ -23,6 +23,7 @@ use crate::dl::open;
 use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
 use crate::image::{execute, scope};
 use crate::process::{Process, function};
+use crate::processor;
 use crate::report;
 
 /// Calls the resolver of an IFUNC (psABI, *R_X86_64_IRELATIVE*: no arguments).
@@ -113,6 +114,7 @@ impl Questions for Binding<'_> {
         if below != UNDECIDED && below != DYNAMIC {
             return Ok([entry(tlsdesc_static), offset.wrapping_sub(below as u64)]);
         }
+        processor::complete(self.process);
         let index = TlsIndex { module: state.map.record().get(layout.link_map.tls_modid), offset: offset as usize };
         let known = state.descriptors.iter().position(|argument| argument.index == index);
         let known = known.unwrap_or_else(|| {
@@ -128,6 +130,7 @@ impl Questions for Binding<'_> {
         if self.now {
             return None;
         }
+        processor::complete(self.process);
         // SAFETY: the load lock is held during relocation.
         let missing = unsafe { self.process.missing.get_mut() };
         let free = missing.iter().position(Option::is_none).unwrap_or(missing.len());
@@ -144,6 +147,7 @@ impl Questions for Binding<'_> {
     }
 
     fn bound(&mut self, requester: ObjectId, definition: &Definition) {
+        processor::note_reference(self.process, definition);
         if self.running {
             open::note_binding(self.process, requester, definition.object);
         }
@@ -204,6 +208,7 @@ pub fn bind_call(process: &Process, requester: ObjectId, symbol_index: u32) -> (
         report::fatal(process.program, "symbol lookup error", &error);
     };
     open::note_binding(process, requester, definition.object);
+    processor::note_reference(process, &definition);
     let address = relocate::address_of(objects, &definition);
     drop(lock);
     (Some(definition), settle(&definition.symbol, address))

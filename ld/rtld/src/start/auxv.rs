@@ -34,6 +34,8 @@ pub fn snapshot(stack: &Stack) -> Vec<(usize, usize)> {
 }
 
 /// Prints one line an entry.
+#[cold]
+#[inline(never)]
 pub fn print(entries: &[(usize, usize)], layout: &Layout) {
     let mut output = Output::stdout();
     for &(kind, value) in entries {

@@ -41,6 +41,9 @@ pub struct Cast {
 }
 
 /// Makes objects of the program, the vDSO and Folio itself; reads the command line of a direct start.
+///
+/// A phase of its own, whose stack is given back before the next one.
+#[inline(never)]
 pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &Environment) -> Cast {
     let own_name = stack.arguments().next().unwrap_or(c"ld-folio.so.1").to_bytes();
     let refuse = |problem: Problem| -> ! { report::fatal(own_name, LOADING, &Error::new(b"", problem)) };

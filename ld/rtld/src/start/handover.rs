@@ -27,6 +27,8 @@ const ABI_LOADER: &CStr = c"/lib64/ld-linux-x86-64.so.2";
 
 /// Replaces the process by `libc`'s own loader running the same program. Nothing foreign has run yet, and the new image
 /// takes the place of all that was mapped.
+#[cold]
+#[inline(never)]
 pub fn to_own_loader(libc: &Object, stack: &Stack, program_file: &CStr, why: &dyn core::fmt::Display) -> ! {
     let mut beside = directory_of(&libc.path).to_vec();
     beside.extend_from_slice(LOADER);
@@ -72,6 +74,8 @@ pub fn is_for_kernel(program: &Object) -> bool {
 }
 
 /// Lets the kernel start a statically linked program (*glibc elf/rtld.c, rtld_chain_load*).
+#[cold]
+#[inline(never)]
 pub fn to_kernel(stack: &Stack, options: &Options, program: &Object, own_soname: Option<&[u8]>) -> ! {
     let own = own_soname.unwrap_or_default();
     if program.soname().is_some_and(|soname| soname == own) {

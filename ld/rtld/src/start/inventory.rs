@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use folio_elf::Lossy;
-use folio_glibc::cpu::{Memo, Summary, preferred_names};
+use folio_glibc::cpu::{Extent, Memo, Summary, preferred_names};
 use folio_glibc::layout::{CpuFeatures, Layout, Offset, TunableKind, Version};
 use folio_glibc::tunables::{Value, Values};
 use folio_link::search;
@@ -28,6 +28,8 @@ use crate::start::options::{Options, Task};
 use crate::start::read_tunables;
 
 /// Prints what `options` ask for, and ends the process.
+#[cold]
+#[inline(never)]
 pub fn print(stack: &Stack, environment: &Environment, options: &Options) -> ! {
     let mut memo = Memo::new(Cpuid);
     let mut search = discover::new_search(stack, environment, false, b"", options, &mut memo);
@@ -36,7 +38,7 @@ pub fn print(stack: &Stack, environment: &Environment, options: &Options) -> ! {
     let ro = _rtld_global_ro.record();
     publish::kernel_facts(layout, ro, stack);
     let mut tunables = read_tunables(stack, environment, false, layout);
-    let summary = processor::fill_cpu_features(stack, layout, ro, &mut memo, &mut tunables);
+    let summary = processor::fill_cpu_features(stack, layout, ro, &mut memo, &mut tunables, Extent::Whole);
     let mut output = Output::stdout();
     let _ = match options.task {
         Task::ListTunables => list_tunables(&mut output, layout, &tunables),

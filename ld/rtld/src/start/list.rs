@@ -22,6 +22,8 @@ use crate::start::discover::Discovery;
 use crate::start::environment::Environment;
 
 /// Prints what the environment asks for, and ends the process.
+#[cold]
+#[inline(never)]
 pub fn print(objects: &Objects, discovery: &Discovery, cast: &Cast, environment: &Environment) -> ! {
     for error in &discovery.found.version_errors {
         report::line(format_args!("{}: {error}", Lossy(cast.program)));
@@ -157,6 +159,8 @@ impl Watch for Used {
 }
 
 /// `LD_DEBUG=unused`: the libraries that the program names and does not refer to. The exit status tells whether there are any.
+#[cold]
+#[inline(never)]
 fn unused(objects: &Objects, closure: &[ObjectId]) -> ! {
     let Some(&executable) = closure.first() else { exit_group(0) };
     let mut used = Used(Vec::new());

@@ -114,6 +114,8 @@ impl Options {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn print(text: &str) -> ! {
     let mut output = Output::stdout();
     let _ = output.write_str(text);

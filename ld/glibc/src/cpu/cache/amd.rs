@@ -9,7 +9,8 @@ const CACHE_PROPERTIES: u32 = 0x8000_001d;
 
 /// The cache by leaf 0x8000001d, if the processor has that leaf and did not leave it empty, as some hypervisors do.
 pub(super) fn properties<P: Processor>(memo: &mut Memo<P>, identity: &Identity, level: Level) -> Option<Cache> {
-    let described = identity.max_extended >= CACHE_PROPERTIES && memo.cpuid(CACHE_PROPERTIES, subleaf(level)).ecx != 0;
+    let described =
+        identity.has_extended(memo, CACHE_PROPERTIES) && memo.cpuid(CACHE_PROPERTIES, subleaf(level)).ecx != 0;
     described.then(|| leaf(memo, level))
 }
 
@@ -42,7 +43,7 @@ pub(super) fn legacy<P: Processor>(memo: &mut Memo<P>, identity: &Identity, leve
         Level::L1Instruction | Level::L1Data => (0x8000_0005, true),
         _ => (0x8000_0006, false),
     };
-    if identity.max_extended < leaf {
+    if !identity.has_extended(memo, leaf) {
         return Cache::NONE;
     }
     let answer = memo.cpuid(leaf, 0);
@@ -85,7 +86,7 @@ pub(super) fn legacy<P: Processor>(memo: &mut Memo<P>, identity: &Identity, leve
 /// Level 3 as leaf 0x80000006 gives it is the whole package's; what counts is one thread's part, on Zen times the
 /// threads of a core complex.
 fn share_of_complex<P: Processor>(memo: &mut Memo<P>, identity: &Identity, total: u32) -> i64 {
-    let threads = if identity.max_extended >= 0x8000_0008 {
+    let threads = if identity.has_extended(memo, 0x8000_0008) {
         (memo.cpuid(0x8000_0008, 0).ecx & 0xff) + 1
     } else {
         logical_processors(memo).unwrap_or(0)

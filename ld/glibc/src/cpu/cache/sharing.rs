@@ -132,12 +132,14 @@ pub(super) fn amd_by_thread_count<P: Processor>(memo: &mut Memo<P>, id: &Identit
         caches.shared_per_thread = core;
         return;
     }
-    let mut threads = 0;
-    if id.max_extended >= 0x8000_0008 {
+    // What leaf 0x80000008 says counts only where leaf 1 does not.
+    let logical = amd::logical_processors(memo);
+    let mut threads = logical.filter(|_| id.family >= 0x17).unwrap_or(0);
+    if (logical.is_none() || id.family < 0x17) && id.has_extended(memo, 0x8000_0008) {
         threads = 1 << ((memo.cpuid(0x8000_0008, 0).ecx >> 12) & 0xf);
     }
-    if threads == 0 || id.family >= 0x17 {
-        threads = amd::logical_processors(memo).unwrap_or(threads);
+    if threads == 0 {
+        threads = logical.unwrap_or(0);
     }
     if threads > 0 {
         caches.shared_per_thread /= i64::from(threads);
