@@ -208,6 +208,8 @@ pub fn read_tunables(
 fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
     let sorted = publish_scopes(process, cast);
     let thread = make_main_thread(process, stack, cast);
+    // SAFETY: one thread.
+    debugger::introduce(process, unsafe { process.objects.get() });
     bind(process, cast, &sorted, || tls::initialise_main_thread(process.layout, thread));
 }
 
@@ -247,7 +249,6 @@ fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls
         // SAFETY: one thread.
         publish::vdso(layout, process.ro, &objects[vdso], unsafe { process.state(vdso) }.map);
     }
-    debugger::introduce(process, objects);
     debug::initial_scopes(process);
     let phase = Phase::relocation();
     let mut failed = false;

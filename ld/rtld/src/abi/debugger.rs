@@ -114,25 +114,28 @@ pub extern "C" fn _dl_debug_state() {
     naked_asm!(".cfi_startproc", "ret", ".cfi_endproc")
 }
 
-/// Fills in `_r_debug`, points the executable's `DT_DEBUG` to it, and tells a debugger of the start.
+/// Tells a debugger of the start.
 pub fn introduce(process: &Process, objects: &Objects) {
-    let record = prepare(process, objects);
-    // SAFETY: the state of the executable exists since the objects were published.
-    let first = unsafe { process.state(process.executable) }.map.address();
-    point_to(record.address(0) as u64, &objects[process.executable]);
+    prepare(process, objects);
     // The list is empty at this first event: a debugger that sees libc looks into it for threads at once, and gives up if
     // libc is not relocated.
     announce(process, &process.base, Event::InitStart);
-    record.put(MAP, first);
+    show_list(process);
 }
 
-/// Fills in `_r_debug`, as far as it holds for all namespaces.
-pub fn prepare(process: &Process, objects: &Objects) -> Record {
+/// Fills in `_r_debug`, but for the list, and points the executable's `DT_DEBUG` to it.
+pub fn prepare(process: &Process, objects: &Objects) {
     let record = _r_debug.record();
-    record.put(VERSION, record.get::<u32>(VERSION).max(1));
+    record.put(VERSION, 1u32);
     record.put(BREAK, _dl_debug_state as *const () as usize);
     record.put(LOADER_BASE, objects[process.interpreter].image.bias().0);
-    record
+    point_to(record.address(0) as u64, &objects[process.executable]);
+}
+
+/// Shows the base namespace's list, which begins with the executable.
+pub fn show_list(process: &Process) {
+    // SAFETY: the state of the executable exists since the objects were published.
+    _r_debug.record().put(MAP, unsafe { process.state(process.executable) }.map.address());
 }
 
 /// Puts the address of `_r_debug` into the executable's `DT_DEBUG`.

@@ -16,8 +16,9 @@ use folio_link::error::{Error, Problem};
 use folio_link::object::Objects;
 use folio_runtime::stack::Stack;
 
+use crate::abi::debugger::{self, Event};
+use crate::abi::libc;
 use crate::abi::publish::{self, Place};
-use crate::abi::{debugger, libc};
 use crate::audit::{self, Activity, Auditing};
 use crate::dl::{find_object, tls};
 use crate::image::execute;
@@ -78,8 +79,11 @@ pub fn prepare(
         // SAFETY: one thread.
         publish::vdso(layout, process.ro, &objects[vdso], unsafe { process.state(vdso) }.map);
     }
+    // A debugger sees the auditors come, beside a list without libraries.
     debugger::prepare(process, objects);
+    debugger::show_list(process);
     audit::load::load(process, cast.auditors.iter().copied());
+    debugger::announce(process, &process.base, Event::InitStart);
     audit::activity(process, &process.base, Activity::Add);
     load(process, environment, secure, cast);
     let sorted = publish_scopes(process, cast);
