@@ -125,6 +125,8 @@ fn tests() -> Result<Vec<Trial>> {
         }
     }
     let with = interpreter.clone();
+    tests.push(in_place(None, "help", move |folder, _| subdirectories_in_help(folder, &with)));
+    let with = interpreter.clone();
     tests.push(in_place(None, "output", move |folder, _| output_file(folder, &with)));
     let with = interpreter.clone();
     tests.push(in_place(None, "origin_path", move |folder, _| origin_path(folder, &with)));
@@ -149,6 +151,27 @@ fn in_place(
         ensure!(copied.outcome()?.status == Status::Exit(0), "the programs cannot be copied");
         body(&folder, root.as_ref())
     })
+}
+
+/// `--help` ends with the subdirectories of `glibc-hwcaps` that are searched, from which people learn what a processor can do.
+fn subdirectories_in_help(folder: &Path, interpreter: &Interpreter) -> Result<Verdict> {
+    let lists: [&[&str]; 2] =
+        [&["--help"], &["--glibc-hwcaps-prepend", "one:two", "--help", "--glibc-hwcaps-mask", "x86-64-v2"]];
+    let mut findings = Vec::new();
+    for options in lists {
+        let section = |loader: &Path| -> Result<String> {
+            let outcome = Run::new(loader).args(options).in_folder(folder).outcome()?;
+            let text = String::from_utf8(outcome.stdout)?;
+            let from_there = text.lines().skip_while(|line| !line.starts_with("Subdirectories of glibc-hwcaps"));
+            Ok(from_there.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"))
+        };
+        let (expected, actual) = (section(Path::new(GLIBC))?, section(interpreter.path())?);
+        ensure!(!expected.is_empty(), "glibc's loader lists no subdirectories");
+        if expected != actual {
+            findings.push(format!("{options:?}: glibc says\n{expected}\nand Folio\n{actual}\n"));
+        }
+    }
+    Ok(Verdict::from_findings(findings))
 }
 
 /// Runs natively and under the interpreter, and says what differs.

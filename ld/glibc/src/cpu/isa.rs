@@ -33,9 +33,11 @@ impl Levels {
         self.0
     }
 
+    /// All subdirectories of `glibc-hwcaps` that there are for levels.
+    pub const BEST_FIRST: [&str; 3] = ["x86-64-v4", "x86-64-v3", "x86-64-v2"];
+
     /// The subdirectories of `glibc-hwcaps` to search, best first.
     pub fn directories(self) -> &'static [&'static str] {
-        const BEST_FIRST: [&str; 3] = ["x86-64-v4", "x86-64-v3", "x86-64-v2"];
-        &BEST_FIRST[usize::from(4 - self.0.clamp(1, 4))..]
+        &Self::BEST_FIRST[usize::from(4 - self.0.clamp(1, 4))..]
     }
 }

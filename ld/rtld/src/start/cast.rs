@@ -57,7 +57,7 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
     let file_name = stack.auxiliary_string(AT_EXECFN).unwrap_or_default();
     let (mut executable, options, program_file) = if is_direct {
         let options = Options::read(stack);
-        if matches!(options.task, Task::ListTunables | Task::ListDiagnostics) {
+        if options.task.needs_no_program() {
             inventory::print(stack, environment, &options);
         }
         let executable = map_program(options.program, &options);

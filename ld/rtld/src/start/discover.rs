@@ -169,12 +169,9 @@ pub fn new_search(
             cpu::isa_level(memo, &values)
         }
     };
-    let list =
-        |list: Option<&'static [u8]>| list.map(|list| list.split(|&byte| byte == b':').filter(|name| !name.is_empty()));
-    let mut subdirectories: Vec<&'static [u8]> = list(options.hwcaps_prepend).into_iter().flatten().collect();
-    let is_allowed =
-        |name: &&[u8]| list(options.hwcaps_mask).is_none_or(|mut allowed| allowed.any(|other| other == *name));
-    subdirectories.extend(levels.directories().iter().map(|name| name.as_bytes()).filter(is_allowed));
+    let mut subdirectories: Vec<&'static [u8]> = options.prepended_hwcaps().collect();
+    let allowed = levels.directories().iter().map(|name| name.as_bytes()).filter(|name| options.allows_hwcaps(name));
+    subdirectories.extend(allowed);
     let settings = Settings {
         ld_library_path: options.ld_library_path.unwrap_or(environment.ld_library_path),
         inhibit_cache: options.inhibit_cache,

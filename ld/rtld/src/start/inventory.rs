@@ -1,6 +1,6 @@
-//! `--list-tunables` and `--list-diagnostics`: what a start on this machine would find, without a program.
+//! `--list-tunables`, `--list-diagnostics` and `--help`: what a start on this machine would find, without a program.
 //!
-//! Both speak for the libc that the search finds for `libc.so.6`, or for the newest proven table where none fits; the lines
+//! They speak for the libc that the search finds for `libc.so.6`, or for the newest proven table where none fits; the lines
 //! are those of its release (*glibc elf/dl-tunables.c, __tunables_print; elf/dl-diagnostics.c, _dl_print_diagnostics;
 //! sysdeps/x86/dl-diagnostics-cpu.c*).
 
@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use folio_elf::Lossy;
-use folio_glibc::cpu::{Extent, Memo, Summary, preferred_names};
+use folio_glibc::cpu::{Extent, Levels, Memo, Summary, preferred_names};
 use folio_glibc::layout::{CpuFeatures, Layout, Offset, TunableKind, Version};
 use folio_glibc::tunables::{Value, Values};
 use folio_link::search;
@@ -24,7 +24,7 @@ use crate::image::files::Disk;
 use crate::processor::{self, Cpuid};
 use crate::start::discover;
 use crate::start::environment::Environment;
-use crate::start::options::{Options, Task};
+use crate::start::options::{HELP, Options, Task};
 use crate::start::read_tunables;
 
 /// Prints what `options` ask for, and ends the process.
@@ -42,10 +42,32 @@ pub fn print(stack: &Stack, environment: &Environment, options: &Options) -> ! {
     let mut output = Output::stdout();
     let _ = match options.task {
         Task::ListTunables => list_tunables(&mut output, layout, &tunables),
+        Task::Help => help(&mut output, options, summary.levels),
         _ => Diagnostics { output: &mut output, stack, layout, ro, summary }.print(),
     };
     output.flush();
     exit_group(0)
+}
+
+/// How to use Folio, and which subdirectories of `glibc-hwcaps` are searched on this machine, as people learn from here what
+/// their processor can do (*glibc elf/dl-usage.c, print_hwcaps_subdirectories*).
+fn help(output: &mut Output, options: &Options, levels: Levels) -> fmt::Result {
+    output.write_str(HELP)?;
+    output.write_str("\nSubdirectories of glibc-hwcaps directories, in priority order:\n")?;
+    for name in options.prepended_hwcaps() {
+        writeln!(output, "  {} (searched)", Lossy(name))?;
+    }
+    for name in Levels::BEST_FIRST {
+        let is_allowed = options.allows_hwcaps(name.as_bytes());
+        let what = match (levels.directories().contains(&name), is_allowed) {
+            (true, true) => " (supported, searched)",
+            (true, false) => " (supported, masked)",
+            (false, true) => "",
+            (false, false) => " (masked)",
+        };
+        writeln!(output, "  {name}{what}")?;
+    }
+    Ok(())
 }
 
 fn list_tunables(output: &mut Output, layout: &Layout, tunables: &Values) -> fmt::Result {

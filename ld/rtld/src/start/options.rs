@@ -37,9 +37,11 @@ pub enum Task {
     Verify,
     ListTunables,
     ListDiagnostics,
+    Help,
 }
 
-const HELP: &str = "\
+/// What `--help` prints first.
+pub const HELP: &str = "\
 Usage: ld-folio.so.1 [OPTION]... PROGRAM [ARGUMENT]...
 Start PROGRAM with its shared libraries, as its own interpreter would.
 
@@ -70,6 +72,13 @@ To start a program so by its name alone, set its interpreter:
   patchelf --set-interpreter /lib64/ld-folio.so.1 ./program
 ";
 
+impl Task {
+    /// It is about the machine, and is done before any program is looked at.
+    pub fn needs_no_program(self) -> bool {
+        matches!(self, Task::ListTunables | Task::ListDiagnostics | Task::Help)
+    }
+}
+
 impl Options {
     /// Reads the command line; on a mistake, or when only asked something, ends the process.
     pub fn read(stack: &Stack) -> Options {
@@ -94,7 +103,7 @@ impl Options {
                 b"--argv0" => options.argv0 = Some(value()),
                 b"--glibc-hwcaps-prepend" => options.hwcaps_prepend = Some(value().to_bytes()),
                 b"--glibc-hwcaps-mask" => options.hwcaps_mask = Some(value().to_bytes()),
-                b"--help" => print(HELP),
+                b"--help" => options.task = Task::Help,
                 b"--version" => print(concat!("ld-folio.so.1 (Folio) ", env!("CARGO_PKG_VERSION"), "\n")),
                 option if option.starts_with(b"-") => report::refuse(
                     own_name,
@@ -107,11 +116,26 @@ impl Options {
                 }
             }
         }
-        if matches!(options.task, Task::ListTunables | Task::ListDiagnostics) {
+        if options.task.needs_no_program() {
             return options;
         }
         report::refuse(own_name, &"missing program name; try '--help'")
     }
+
+    /// The subdirectories of `--glibc-hwcaps-prepend`.
+    pub fn prepended_hwcaps(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
+        names(self.hwcaps_prepend.unwrap_or_default())
+    }
+
+    /// Whether `--glibc-hwcaps-mask` leaves a subdirectory in.
+    pub fn allows_hwcaps(&self, name: &[u8]) -> bool {
+        self.hwcaps_mask.is_none_or(|mask| names(mask).any(|allowed| allowed == name))
+    }
+}
+
+/// The names in a list with colons between them.
+fn names(list: &'static [u8]) -> impl Iterator<Item = &'static [u8]> {
+    list.split(|&byte| byte == b':').filter(|name| !name.is_empty())
 }
 
 #[cold]
