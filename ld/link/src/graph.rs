@@ -6,12 +6,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use folio_elf::dynamic::{DF_1_NODEFLIB, DF_1_PIE, Dependency};
+use folio_elf::dynamic::{DF_1_INITFIRST, DF_1_NODEFLIB, DF_1_PIE, Dependency};
 use folio_elf::{HeaderError, Image, Vaddr};
 
 use crate::errno::Errno;
 use crate::error::{Error, Problem};
 use crate::object::{Identity, Kind, Object, ObjectId, Objects};
+use crate::order::Dependencies;
 use crate::placement::{Placement, PlacementError};
 use crate::search::{self, Files, Observe, Owner, PathList, Redirect, Reference, Requester, Search, SearchError};
 
@@ -283,6 +284,34 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             self.members[to..=from].rotate_right(1);
         }
     }
+}
+
+/// Who directly needs whom, by the objects' numbers: what a start sorts its objects by.
+#[derive(Debug)]
+pub struct Needs(Vec<Vec<usize>>);
+
+impl Needs {
+    pub fn of(objects: &Objects, closure: &[ObjectId]) -> Needs {
+        let last = closure.iter().map(|id| id.0 as usize).max();
+        let mut needs = Needs(alloc::vec![Vec::new(); last.map_or(0, |last| last + 1)]);
+        for &id in closure {
+            needs.0[id.0 as usize] = objects[id].needed.iter().map(|needed| needed.0 as usize).collect();
+        }
+        needs
+    }
+}
+
+impl Dependencies for Needs {
+    fn needed(&self, object: usize) -> &[usize] {
+        &self.0[object]
+    }
+}
+
+/// Of the objects that were just loaded the one that is initialised first: the last one with `DF_1_INITFIRST`.
+pub fn goes_first(objects: &Objects, loaded: &[ObjectId]) -> Option<ObjectId> {
+    let is_first =
+        |id: &&ObjectId| objects[**id].flags_1() & DF_1_INITFIRST != 0 && objects[**id].kind == Kind::Library;
+    loaded.iter().rev().find(is_first).copied()
 }
 
 /// Puts a dependency of the object at `place` in the list, unless it is there: at the end, or, a filtee, before the object

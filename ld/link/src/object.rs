@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use folio_elf::dynamic::{Dynamic, Extent};
+use folio_elf::dynamic::{DF_SYMBOLIC, Dynamic, Extent};
 use folio_elf::hash::BloomFilter;
 use folio_elf::{Addr, Image, Symbols, Vaddr, note};
 
@@ -146,6 +146,11 @@ impl<'m> Object<'m> {
         let bytes = |extent: &Extent| Some(self.image.table::<u8>(extent.at, extent.size)?.iter().collect::<Vec<u8>>());
         let mut notes = self.placement.property_notes.iter().filter_map(bytes);
         notes.find_map(|notes| note::isa_needed(&notes)).unwrap_or(0)
+    }
+
+    /// Whether its references are looked up in itself before its scopes (`DF_SYMBOLIC`).
+    pub fn is_symbolic(&self) -> bool {
+        self.dynamic.as_ref().is_some_and(|dynamic| dynamic.flags & DF_SYMBOLIC != 0)
     }
 
     pub fn flags_1(&self) -> u64 {

@@ -383,10 +383,12 @@ fn class_of(kind: u32) -> Class {
 
 /// Looks up what the relocations of an object refer to, and stores nothing (*glibc elf/rtld.c*, trace mode with `LD_WARN`).
 /// Reports each symbol that nobody defines; functions only if `now`.
+#[expect(clippy::too_many_arguments, reason = "one pass over one object, which touches all of these")]
 pub fn check(
     objects: &Objects,
     id: ObjectId,
-    scope: &Scope,
+    scopes: &[&Scope],
+    uniques: &mut Uniques,
     now: bool,
     program: &[u8],
     watch: &mut impl Watch,
@@ -398,7 +400,6 @@ pub fn check(
         return;
     };
     let calls = (now || dynamic.binds_now()).then(|| jmprel.iter()).into_iter().flatten();
-    let mut uniques = Uniques::new();
     let mut last = None;
     for relocation in rela.iter().chain(calls).map(Relocation::from) {
         match relocation.kind {
@@ -412,7 +413,7 @@ pub fn check(
             continue;
         }
         let own = Definition { object: id, index: relocation.symbol, symbol };
-        let found = bind(objects, own, symbols, &[scope], class, &mut uniques, watch);
+        let found = bind(objects, own, symbols, scopes, class, uniques, watch);
         if found.is_none() && symbol.binding() != STB_WEAK {
             let problem = undefined(object, symbols, relocation.symbol, &symbol);
             report(Error::new(object.display_name(program), problem));

@@ -21,7 +21,6 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
-use folio_elf::dynamic::DF_SYMBOLIC;
 use folio_glibc::cpu::Extent;
 use folio_glibc::layout::Layout;
 use folio_glibc::tunables::Values;
@@ -280,7 +279,7 @@ fn publish_scopes(process: &Process, cast: &Cast) -> Vec<usize> {
     for &id in members {
         // SAFETY: one thread.
         let state = unsafe { process.state_mut(id) };
-        let symbolic = objects[id].dynamic.as_ref().is_some_and(|dynamic| dynamic.flags & DF_SYMBOLIC != 0);
+        let symbolic = objects[id].is_symbolic();
         let is_vdso = objects[id].kind == Kind::Vdso;
         state.scopes.extend((symbolic && !is_vdso).then_some(ScopeName::Itself));
         state.scopes.push(ScopeName::Global);

@@ -85,7 +85,10 @@ fn checking_reports_what_is_missing_once_and_stores_nothing() {
         world.add(&shared_object("", &[defined("f", 1), defined("v", 2)]));
         let mut eyes = Eyes::default();
         let mut errors = Vec::new();
-        check(&world.objects, user, &world.scope, now, b"", &mut eyes, &mut |error| errors.push(error.to_string()));
+        let scopes = [&world.scope];
+        check(&world.objects, user, &scopes, &mut world.uniques, now, b"", &mut eyes, &mut |error| {
+            errors.push(error.to_string());
+        });
         assert_eq!(errors, missing);
         let bindings: Vec<_> = eyes.seen.iter().filter(|seen| seen.contains(": ")).collect();
         assert_eq!(bindings, bound);

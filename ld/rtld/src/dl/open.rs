@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::ffi::c_long;
 
 use bitflags::bitflags;
-use folio_elf::dynamic::{DF_1_NODELETE, DF_1_NOOPEN, DF_SYMBOLIC};
+use folio_elf::dynamic::{DF_1_NODELETE, DF_1_NOOPEN};
 use folio_elf::version::Need;
 use folio_link::error::{Error, Problem};
 use folio_link::graph::Loader;
@@ -379,7 +379,7 @@ fn publish(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode
     for &id in new {
         // SAFETY: the load lock is held.
         let state = unsafe { process.state_mut(id) };
-        let symbolic = objects[id].dynamic.as_ref().is_some_and(|dynamic| dynamic.flags & DF_SYMBOLIC != 0);
+        let symbolic = objects[id].is_symbolic();
         let ordinary = [ScopeName::Global, ScopeName::ClosureOf(*root)];
         let deep = [ScopeName::ClosureOf(*root), ScopeName::Global];
         state.scopes = symbolic.then_some(ScopeName::Itself).into_iter().collect();

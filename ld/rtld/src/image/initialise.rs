@@ -11,8 +11,9 @@ use alloc::vec::Vec;
 use core::ffi::c_char;
 
 use folio_elf::Lossy;
-use folio_elf::dynamic::{DF_1_INITFIRST, Extent};
+use folio_elf::dynamic::Extent;
 use folio_elf::{Addr, Vaddr};
+use folio_link::graph;
 use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::order;
 
@@ -77,13 +78,10 @@ pub fn start(process: &Process) {
     initialise(process, &sorted, None, process.arguments);
 }
 
-/// Of the objects that were just loaded the one that is initialised first: the last one with `DF_1_INITFIRST`.
+/// Of the objects that were just loaded the one that is initialised first.
 pub fn first(process: &Process, loaded: &[ObjectId]) -> Option<ObjectId> {
     // SAFETY: the load lock is held, or there is one thread.
-    let objects = unsafe { process.objects.get() };
-    let is_first =
-        |id: &&ObjectId| objects[**id].flags_1() & DF_1_INITFIRST != 0 && objects[**id].kind == Kind::Library;
-    loaded.iter().rev().find(is_first).copied()
+    graph::goes_first(unsafe { process.objects.get() }, loaded)
 }
 
 /// Runs the initializers of a sorted list of objects that have not been run, dependencies first.

@@ -8,9 +8,10 @@ use core::fmt::Write;
 use folio_elf::Lossy;
 use folio_elf::version::{self as records, VER_FLG_WEAK};
 use folio_link::error::{Error, Problem};
+use folio_link::graph::Needs;
 use folio_link::object::{Kind, Object, ObjectId, Objects};
-use folio_link::order::{self, Dependencies, Root};
-use folio_link::resolve::{Definition, Reference, Scope, Watch};
+use folio_link::order::{self, Root};
+use folio_link::resolve::{Definition, Reference, Scope, Uniques, Watch};
 use folio_link::{relocate, version};
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
@@ -114,38 +115,23 @@ fn versions(output: &mut Output, objects: &Objects, members: &[ObjectId], progra
     }
 }
 
-/// Direct dependencies by the number of the object, for the order in which objects would be relocated.
-struct Needs(Vec<Vec<usize>>);
-
-impl Dependencies for Needs {
-    fn needed(&self, object: usize) -> &[usize] {
-        &self.0[object]
-    }
-
-    fn bound(&self, _object: usize) -> &[usize] {
-        &[]
-    }
-
-    fn was_bound(&self, _object: usize) -> bool {
-        false
-    }
-}
-
 /// `LD_WARN`: each symbol that nobody defines.
 fn unresolved(objects: &Objects, closure: &[ObjectId], now: bool, program: &[u8]) {
     let list: Vec<usize> = closure.iter().map(|id| id.0 as usize).collect();
-    let mut needs = Needs(vec![Vec::new(); list.iter().max().map_or(0, |last| last + 1)]);
-    for (&id, &index) in closure.iter().zip(&list) {
-        needs.0[index] = objects[id].needed.iter().map(|id| id.0 as usize).collect();
-    }
-    let scope = Scope { objects: closure.to_vec() };
+    let needs = Needs::of(objects, closure);
+    let global = Scope { objects: closure.to_vec() };
+    let mut uniques = Uniques::new();
     for index in order::sort(&list, Root::New, list.first().copied(), &needs).into_iter().rev() {
         let id = ObjectId(index as u32);
-        if objects[id].kind != Kind::Interpreter {
-            relocate::check(objects, id, &scope, now, program, &mut (), &mut |error| {
-                report::line(format_args!("{}\t({})", error.problem, Lossy(&error.object)));
-            });
+        if objects[id].kind == Kind::Interpreter {
+            continue;
         }
+        let itself = Scope { objects: vec![id] };
+        let scopes = [&itself, &global];
+        let scopes = if objects[id].is_symbolic() { &scopes[..] } else { &scopes[1..] };
+        relocate::check(objects, id, scopes, &mut uniques, now, program, &mut (), &mut |error| {
+            report::line(format_args!("{}\t({})", error.problem, Lossy(&error.object)));
+        });
     }
 }
 
@@ -165,7 +151,7 @@ fn unused(objects: &Objects, closure: &[ObjectId]) -> ! {
     let Some(&executable) = closure.first() else { exit_group(0) };
     let mut used = Used(Vec::new());
     let scope = Scope { objects: closure.to_vec() };
-    relocate::check(objects, executable, &scope, true, b"", &mut used, &mut |_| {});
+    relocate::check(objects, executable, &[&scope], &mut Uniques::new(), true, b"", &mut used, &mut |_| {});
     let unused: Vec<ObjectId> =
         objects[executable].needed.iter().copied().filter(|needed| !used.0.contains(needed)).collect();
     let mut output = Output::stdout();
