@@ -2,7 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
+pub mod doctor;
+pub mod explain;
+pub mod interface;
+pub mod lint;
 pub mod loader;
+pub mod patch;
+pub mod plan;
 pub mod proc;
 pub mod role;
 pub mod run;

@@ -1,86 +1,21 @@
-//! The command `folio`: its subcommands, options and help.
+//! The command `folio`: reads the command line, calls what it names, and prints the answer.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
+use folio::interface::{Command, Folio, Output};
+use folio::{compare, doctor, explain, lint, loader, patch, run, share};
 use serde::Serialize;
 
-/// Companion of Folio, the dynamic linker that shows what programs share in memory.
-#[derive(Parser)]
-#[command(version)]
-struct Folio {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Start a program under Folio, without changing its file
-    ///
-    /// The interpreter is the ld-folio.so.1 beside this command, or else /lib64/ld-folio.so.1.
-    #[command(after_help = "Examples:\n  folio run ls -l /usr\n  folio run -- /usr/bin/python3 -c 'print(6 * 7)'")]
-    Run(Start),
-
-    /// Show which pages of their files several processes have in memory once
-    ///
-    /// Root sees frame numbers; an ordinary user gets the kernel's summary of shared and private memory.
-    #[command(
-        after_help = "Examples:\n  folio share --pid 4711 --pid 4712\n  folio share --json --pid $(pidof nginx | tr ' ' ,)"
-    )]
-    Share {
-        /// A process to look at; repeat it, or list several with commas
-        #[arg(short, long = "pid", value_name = "PID", required = true, value_delimiter = ',')]
-        pids: Vec<u32>,
-        #[command(flatten)]
-        output: Output,
-    },
-
-    /// Show a program's system calls under glibc's dynamic linker and under Folio, side by side (needs strace)
-    ///
-    /// Both linkers are started directly, with the program as their argument. The program runs twice, with no input.
-    #[command(after_help = "Examples:\n  folio compare true\n  folio compare --json git --version")]
-    Compare {
-        #[command(flatten)]
-        output: Output,
-        #[command(flatten)]
-        start: Start,
-    },
-}
-
-#[derive(Args)]
-struct Start {
-    /// A path, or a name to look for in PATH
-    program: String,
-    /// What the program gets as its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<OsString>,
-}
-
-#[derive(Args)]
-struct Output {
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
-}
-
-impl Output {
-    fn print(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
-        let text = if self.json { serde_json::to_string_pretty(value)? + "\n" } else { text() };
-        match io::stdout().write_all(text.as_bytes()) {
-            // The reader has seen enough (`folio share … | head`).
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => Ok(result?),
-        }
-    }
-}
+/// What was asked is answered, and the answer is no.
+const NO: u8 = 1;
 
 fn main() -> ExitCode {
     match execute(Folio::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("folio: {error:#}");
             ExitCode::FAILURE
@@ -88,16 +23,60 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> Result<()> {
+fn execute(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Run(start) => match folio::run::run(&start.program, &start.arguments)? {},
+        Command::Run { how, start } => match run::run(how, &start.program, &start.arguments)? {},
+        Command::Patch { program, output, undo, interpreter } => {
+            let interpreter = if undo { loader::GLIBC.as_ref() } else { interpreter.as_path() };
+            println!("{}", patch::patch(&program, output.as_deref(), interpreter, undo)?);
+        }
         Command::Share { pids, output } => {
-            let survey = folio::share::survey(&pids)?;
-            output.print(&survey, || survey.text(0))
+            let survey = share::survey(&pids)?;
+            print(&output, &survey, || survey.text(0))?;
         }
         Command::Compare { output, start } => {
-            let comparison = folio::compare::compare(&start.program, &start.arguments)?;
-            output.print(&comparison, || comparison.text())
+            let comparison = compare::compare(&start.program, &start.arguments)?;
+            print(&output, &comparison, || comparison.text())?;
         }
+        Command::Explain { program, symbol, library, with, bindings, output } => {
+            let questions = explain::Questions { symbol, library, with, bindings };
+            let explanation = explain::explain(&loader::program(&program)?, &questions)?;
+            print(&output, &explanation, || explanation.text())?;
+            return Ok(ExitCode::from(if explanation.is_complete() { 0 } else { NO }));
+        }
+        Command::Lint { list_rules: true, output, .. } => {
+            let catalogue = lint::catalogue();
+            print(&output, &catalogue, || lint::catalogue_text(&catalogue))?;
+        }
+        Command::Lint { libraries, fix, copy: Some(copy), output, .. } => {
+            let fixed = lint::fix(&libraries, &fix, &copy)?;
+            print(&output, &fixed, || fixed.text())?;
+        }
+        Command::Lint { libraries, deny, worst, output, .. } => {
+            let report = lint::lint(&libraries, worst, &deny)?;
+            print(&output, &report, || report.text())?;
+            return Ok(ExitCode::from(report.status()));
+        }
+        Command::Doctor { output } => {
+            let diagnosis = doctor::examine();
+            print(&output, &diagnosis, || diagnosis.text())?;
+            return Ok(ExitCode::from(if diagnosis.is_usable() { 0 } else { NO }));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints an answer as text, in colour where somebody sees it, or as JSON.
+fn print(output: &Output, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+    let result = if output.json {
+        let text = serde_json::to_string_pretty(value)? + "\n";
+        io::stdout().write_all(text.as_bytes())
+    } else {
+        anstream::stdout().write_all(text().as_bytes())
+    };
+    match result {
+        // The reader has seen enough (`folio share … | head`).
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
     }
 }

@@ -1,0 +1,206 @@
+//! The command line: subcommands, their options, and the help that goes into the manual pages too.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+
+use crate::lint::Rule;
+use crate::run::How;
+
+/// See what programs share in memory, and why: the companion of Folio, a dynamic linker.
+#[derive(Parser)]
+#[command(name = "folio", version, max_term_width = 120)]
+pub struct Folio {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The whole command, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Folio::command()
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Start a program under Folio, without changing its file
+    ///
+    /// The interpreter is the ld-folio.so.1 beside this command, or else /lib64/ld-folio.so.1.
+    ///
+    /// With the right to mount (root), the program is started as ever, by the kernel, in a mount namespace of its own in
+    /// which Folio lies over the interpreter that the program names. argv[0], /proc/self/exe, the auxiliary vector and
+    /// $ORIGIN are those of a plain start, and programs that it starts run under Folio too. What it mounts, others do not
+    /// see.
+    ///
+    /// Without that right, Folio is started with the program as its argument. argv[0] and $ORIGIN are those of a plain
+    /// start, and programs that it starts run under the interpreter that they name; but /proc/self/exe names Folio, since
+    /// that is what the kernel started. Where this matters, patch a copy: folio patch PROGRAM -o COPY.
+    ///
+    /// The exit status is the program's.
+    #[command(
+        after_help = "Examples:\n  folio run ls -l /usr\n  folio run -- /usr/bin/python3 -c 'print(6 * 7)'\n  folio run --how direct bash -c 'readlink /proc/$$/exe'"
+    )]
+    Run {
+        /// Mount Folio over the program's interpreter, or hand the program to Folio as an argument
+        #[arg(long, value_enum, default_value_t = How::Auto)]
+        how: How,
+        #[command(flatten)]
+        start: Start,
+    },
+
+    /// Make a program name Folio as its interpreter, so that the kernel starts Folio from now on
+    ///
+    /// Where the interpreter's path fits into the place of the old one, as that of an installed Folio does, only these bytes
+    /// change, and --undo brings the file back byte for byte. Else patchelf rewrites the file, which goes to OUT.
+    ///
+    /// Refused, with the reason, are files that would no longer start or that would lose something: statically linked
+    /// programs, programs for another machine or another C library, signed ones, programs that run with the rights of
+    /// others unless the interpreter is root's alone, and interpreters that are not there.
+    #[command(
+        after_help = "Examples:\n  folio patch /usr/local/bin/server\n  folio patch --undo /usr/local/bin/server\n  folio patch /usr/bin/git -o ./git.folio"
+    )]
+    Patch {
+        /// The program's file
+        #[arg(value_hint = ValueHint::FilePath)]
+        program: PathBuf,
+        /// Leave the program as it is and patch a copy
+        #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+        /// Make it name glibc's dynamic linker again
+        #[arg(long)]
+        undo: bool,
+        /// The interpreter to name
+        #[arg(long, value_name = "PATH", default_value = crate::loader::INSTALLED, value_hint = ValueHint::FilePath)]
+        interpreter: PathBuf,
+    },
+
+    /// Show which pages of their files several processes have in memory once
+    ///
+    /// Root sees frame numbers; an ordinary user gets the kernel's summary of shared and private memory.
+    #[command(
+        after_help = "Examples:\n  folio share --pid 4711 --pid 4712\n  folio share --json --pid $(pidof nginx | tr ' ' ,)"
+    )]
+    Share {
+        /// A process to look at; repeat it, or list several with commas
+        #[arg(short, long = "pid", value_name = "PID", required = true, value_delimiter = ',')]
+        pids: Vec<u32>,
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Show a program's system calls under glibc's dynamic linker and under Folio, side by side (needs strace)
+    ///
+    /// Both linkers are started directly, with the program as their argument. The program runs twice, with no input.
+    #[command(after_help = "Examples:\n  folio compare true\n  folio compare --json git --version")]
+    Compare {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        start: Start,
+    },
+
+    /// Show what a start of a program would load, bind and initialise, and why; the program is not started
+    ///
+    /// The plan is made by the code that the interpreter runs. Without a question, it shows every file in the order in which
+    /// symbols are looked up, which rule of ld.so(8) found it, what was tried in vain, who needs it, and the order of
+    /// initializers with what forces it. All that is missing is named at once, with the nearest thing there is.
+    ///
+    /// LD_LIBRARY_PATH and LD_PRELOAD count as they are set. The exit status is 1 if the program would not start.
+    #[command(
+        after_help = "Examples:\n  folio explain git\n  folio explain python3 --symbol malloc\n  folio explain curl --library libssl\n  folio explain ./server --with LD_PRELOAD=libjemalloc.so.2\n  folio explain --json --bindings bash"
+    )]
+    Explain {
+        /// A path, or a name to look for in PATH; a library will do
+        #[arg(value_hint = ValueHint::CommandName)]
+        program: String,
+        /// Who defines this symbol, who wins, and who refers to it; NAME or NAME@VERSION
+        #[arg(short, long, value_name = "SYMBOL")]
+        symbol: Option<String>,
+        /// How this library was found, who needs it, and what is bound to it
+        #[arg(short, long, value_name = "LIBRARY")]
+        library: Option<String>,
+        /// What this setting would change: LD_LIBRARY_PATH=... or LD_PRELOAD=...; may be repeated
+        #[arg(short, long, value_name = "VARIABLE=VALUE")]
+        with: Vec<OsString>,
+        /// List every reference and what it is bound to
+        #[arg(long)]
+        bindings: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Show what keeps a library's pages from being shared between processes, and what to do about it
+    ///
+    /// For each library: how many pages every process that uses it shares, how many it has for itself as soon as the library
+    /// is relocated, and each rule that it breaks, with the cause, the cost in pages or KiB, and the remedy. Folders are
+    /// searched for shared libraries; the worst of them stand in a table.
+    ///
+    /// The exit status is 1 if a rule is broken that --deny names, 2 if a file cannot be read.
+    #[command(
+        after_help = "Examples:\n  folio lint ./libfoo.so\n  folio lint --worst 10 /usr/lib\n  folio lint --deny text-relocations --deny executable-stack build/\n  folio lint --fix relr -o libfoo.packed.so libfoo.so\n  folio lint --list-rules"
+    )]
+    Lint {
+        /// Shared libraries, programs, or folders of libraries
+        #[arg(required_unless_present = "list_rules", value_hint = ValueHint::AnyPath)]
+        libraries: Vec<PathBuf>,
+        /// Fail if a library breaks this rule; repeat it, or list several with commas; `all` for every rule
+        #[arg(long, value_name = "RULE", value_delimiter = ',', value_parser = rule_names())]
+        deny: Vec<String>,
+        /// Show the table of the N worst libraries; the default for folders is 10
+        #[arg(long, value_name = "N")]
+        worst: Option<usize>,
+        /// Apply the remedy of a rule to a copy of one library, and say what it changed
+        #[arg(long, value_name = "RULE", value_delimiter = ',', requires = "output_file", value_parser = fixable_names())]
+        fix: Vec<String>,
+        /// Where the copy goes
+        #[arg(short, long = "output", value_name = "OUT", requires = "fix", id = "output_file", value_hint = ValueHint::FilePath)]
+        copy: Option<PathBuf>,
+        /// Say what the rules are
+        #[arg(long)]
+        list_rules: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Show what of this machine matters to Folio: what works, what falls back, and why
+    ///
+    /// The exit status is 1 if programs cannot run under Folio here.
+    #[command(after_help = "Examples:\n  folio doctor\n  folio doctor --json")]
+    Doctor {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Args)]
+pub struct Start {
+    /// A path, or a name to look for in PATH
+    #[arg(value_hint = ValueHint::CommandName)]
+    pub program: String,
+    /// What the program gets as its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub struct Output {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn rule_names() -> clap::builder::PossibleValuesParser {
+    Rule::ALL.iter().map(|rule| rule.name()).chain(["all"]).collect::<Vec<_>>().into()
+}
+
+fn fixable_names() -> clap::builder::PossibleValuesParser {
+    Rule::ALL.iter().filter(|rule| rule.is_fixable()).map(|rule| rule.name()).collect::<Vec<_>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}
