@@ -1,13 +1,14 @@
-//! `cargo xtask build`: the interpreter and the command, finished, in `target/folio`.
+//! `cargo xtask build`: the interpreter and the command with its manual pages and completions, finished, in `target/folio`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::documents::{self, Document};
 use crate::{cargo, repository};
 
-/// Build ld-folio.so.1 and the command folio into target/folio
+/// Build ld-folio.so.1 and the command folio, its manual pages and shell completions, into target/folio
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask build && target/folio/folio run ls -l /usr")]
 pub struct Build {}
@@ -16,12 +17,16 @@ pub struct Build {}
 pub struct Built {
     pub interpreter: PathBuf,
     pub command: PathBuf,
+    pub documents: Vec<Document>,
 }
 
 impl Build {
     pub fn run(&self) -> Result<()> {
         let built = build()?;
         println!("{}\n{}", built.interpreter.display(), built.command.display());
+        for document in &built.documents {
+            println!("{}", document.file.display());
+        }
         Ok(())
     }
 }
@@ -30,11 +35,11 @@ impl Build {
 pub fn build() -> Result<Built> {
     let output = repository::output();
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
-    let built = Built { interpreter: output.join(folio::loader::NAME), command: output.join("folio") };
+    let (interpreter, command) = (output.join(folio::loader::NAME), output.join("folio"));
     // Two calls of cargo: built together, the command's features would reach into the freestanding interpreter.
-    place(&cargo::build("folio-rtld", "ld-folio")?, &built.interpreter)?;
-    place(&cargo::build("folio", "folio")?, &built.command)?;
-    Ok(built)
+    place(&cargo::build("folio-rtld", "ld-folio")?, &interpreter)?;
+    place(&cargo::build("folio", "folio")?, &command)?;
+    Ok(Built { interpreter, command, documents: documents::generate(&output)? })
 }
 
 /// Puts a file in place in one step: whoever opens the name gets the old file or the new one, whole. Processes that

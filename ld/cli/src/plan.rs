@@ -25,7 +25,8 @@ use folio_link::search::{self, Files, OpenError, Owner, Reference, Search, Setti
 use folio_link::{Error, Problem, version};
 
 pub use self::bindings::Binding;
-pub use self::disk::Disk;
+pub use self::disk::{CACHE, Disk};
+pub use self::processor::levels;
 use self::searches::Searches;
 pub use self::searches::{Attempt, Request};
 use crate::loader;
