@@ -262,8 +262,8 @@ impl Explanation {
         let mut text = indented(&rows, 0);
         let _ = writeln!(
             text,
-            "\n{loaded} objects, in the order in which symbols are looked up. To find them, {} files were tried in vain \
-             and {} folders asked for.",
+            "\n{loaded} objects, in the order in which symbols are looked up. To find them, Folio tries {} files in vain and \
+             asks for {} folders.",
             self.tried_in_vain, self.directories_asked,
         );
         for search in self.searches.iter().filter(|search| search.attempts.len() > 1) {

@@ -153,7 +153,7 @@ pub enum Command {
         #[arg(long, value_name = "RULE", value_delimiter = ',', requires = "output_file", value_parser = fixable_names())]
         fix: Vec<String>,
         /// Where the copy goes
-        #[arg(short, long = "output", value_name = "OUT", requires = "fix", id = "output_file", value_hint = ValueHint::FilePath)]
+        #[arg(short = 'o', long = "output", value_name = "OUT", requires = "fix", id = "output_file", value_hint = ValueHint::FilePath)]
         copy: Option<PathBuf>,
         /// Say what the rules are
         #[arg(long)]

@@ -236,7 +236,10 @@ fn adopt_program(disk: &mut Disk, path: &[u8]) -> Result<Object<'static>> {
         Err(OpenError::Absent(errno)) => bail!(std::io::Error::from_raw_os_error(errno)),
         Err(OpenError::OtherClass) => bail!("a 32-bit program, which another linker starts"),
         Err(OpenError::OtherMachine) => bail!("a program for another machine"),
-        Err(OpenError::Failed(problem)) => bail!("{}", Sentence(&problem)),
+        Err(OpenError::Failed(problem)) => match script_interpreter(path) {
+            Some(starter) => bail!("a script, which {starter} starts"),
+            None => bail!("{}", Sentence(&problem)),
+        },
     };
     let identity = disk.identity(&file);
     let (placement, image) = disk.place(file).map_err(|problem| anyhow::anyhow!("{problem}"))?;
@@ -247,6 +250,13 @@ fn adopt_program(disk: &mut Disk, path: &[u8]) -> Result<Object<'static>> {
     let canonical = fs::canonicalize(OsStr::from_bytes(path))?;
     object.origin = search::dst::origin_of(canonical.as_os_str().as_bytes()).to_vec();
     Ok(object)
+}
+
+/// The program that starts a script (execve(2), *Interpreter scripts*).
+fn script_interpreter(path: &[u8]) -> Option<String> {
+    let text = fs::read(OsStr::from_bytes(path)).ok()?;
+    let line = text.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    Some(String::from_utf8_lossy(line).trim().to_owned())
 }
 
 /// A problem with what `errno` adds to it.

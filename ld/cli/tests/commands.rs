@@ -2,6 +2,7 @@
 //! are about the command alone.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -30,10 +31,26 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn run_becomes_the_program() {
     let script = "echo $0 $1; grep -c ld-folio.so.1 /proc/$$/maps >/dev/null || echo not under it; exit 3";
-    let output = folio(&["run", "sh", "-c", script, "name", "argument"]);
+    let output = folio(&["run", "--how", "direct", "sh", "-c", script, "name", "argument"]);
     assert_eq!((text(&output.stdout), output.status.code()), ("name argument\n", Some(3)));
     let output = folio(&["run", "--", "sh", "-c", "echo $0"]);
     assert_eq!(text(&output.stdout), "sh\n", "argv[0] stays as it was written");
+}
+
+#[test]
+fn run_by_a_mount_is_a_plain_start() {
+    let shell = fs::canonicalize("/bin/sh").unwrap();
+    let script =
+        "readlink /proc/$$/exe; stat -Lc %i /lib64/ld-linux-x86-64.so.2; sh -c 'readlink /proc/$$/exe'; echo $0";
+    let output = folio(&["run", "--how", "mount", "/bin/sh", "-c", script]);
+    if text(&output.stderr).contains("takes the rights of root") {
+        assert_eq!(output.status.code(), Some(1));
+        return;
+    }
+    let inode = fs::metadata(INSTALLED.join(loader::NAME)).unwrap().ino();
+    let expected = format!("{0}\n{inode}\n{0}\n/bin/sh\n", shell.display());
+    assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
+    assert_ne!(fs::metadata(loader::GLIBC).unwrap().ino(), inode, "nobody else sees the mount");
 }
 
 #[test]
