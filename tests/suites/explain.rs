@@ -40,8 +40,11 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("vim", "--version"),
 ];
 
-/// Programs that bind something out of the ordinary: a script that makes `program`, and the environment of its start.
-const SPECIAL: [(&str, &str, &[(&str, &str)]); 7] = [
+/// Name, script that makes `program`, environment of its start.
+type Special = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Programs that bind something out of the ordinary.
+const SPECIAL: [Special; 7] = [
     (
         "interposed",
         "echo 'int who(void){return 1;} int call(void){return who();}' | gcc -x c -shared -fPIC -o liba.so -; \

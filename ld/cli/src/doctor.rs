@@ -5,9 +5,27 @@ mod linking;
 mod tools;
 
 use std::fmt::Write;
+use std::process::ExitCode;
 
 use anstyle::AnsiColor;
+use anyhow::Result;
+use clap::Args;
 use serde::Serialize;
+
+use crate::output::Output;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Examines, and says by the status whether programs run under Folio here.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let diagnosis = examine();
+    arguments.output.print(&diagnosis, || diagnosis.text())?;
+    Ok(if diagnosis.is_usable() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
 /// How it stands with one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,7 +76,7 @@ pub struct Diagnosis {
 }
 
 /// Looks at this machine.
-pub fn examine() -> Diagnosis {
+fn examine() -> Diagnosis {
     Diagnosis { linking: linking::facts(), kernel: kernel::facts(), tools: tools::facts() }
 }
 

@@ -8,8 +8,10 @@ mod symbol;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::{Args, ValueHint};
 use folio_link::object::{Kind, ObjectId};
 use folio_link::search::Reference;
 use serde::Serialize;
@@ -18,16 +20,37 @@ pub use self::change::Change;
 pub use self::library::Library;
 pub use self::missing::Missing;
 pub use self::symbol::Symbol;
+use crate::loader;
+use crate::output::Output;
 use crate::plan::{Attempt, Disk, Environment, Plan};
 use crate::table::{indented, table};
 
-/// What is asked for beside the files and their order.
-#[derive(Clone, Debug, Default)]
-pub struct Questions {
-    pub symbol: Option<String>,
-    pub library: Option<String>,
-    pub with: Vec<OsString>,
-    pub bindings: bool,
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A path, or a name to look for in PATH; a library will do
+    #[arg(value_hint = ValueHint::CommandName)]
+    program: String,
+    /// Who defines this symbol, who wins, and who refers to it; NAME or NAME@VERSION
+    #[arg(short, long, value_name = "SYMBOL")]
+    symbol: Option<String>,
+    /// How this library was found, who needs it, and what is bound to it
+    #[arg(short, long, value_name = "LIBRARY")]
+    library: Option<String>,
+    /// What this setting would change: LD_LIBRARY_PATH=... or LD_PRELOAD=...; may be repeated
+    #[arg(short, long, value_name = "VARIABLE=VALUE")]
+    with: Vec<OsString>,
+    /// List every reference and what it is bound to
+    #[arg(long)]
+    bindings: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Explains, and says by the status whether the program would start.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let explanation = explain(&loader::program(&arguments.program)?, arguments)?;
+    arguments.output.print(&explanation, || explanation.text())?;
+    Ok(if explanation.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The plan of a start with its reasons.
@@ -107,7 +130,7 @@ pub struct Binding {
 }
 
 /// Explains the start of a program.
-pub fn explain(program: &Path, questions: &Questions) -> Result<Explanation> {
+fn explain(program: &Path, questions: &Arguments) -> Result<Explanation> {
     let environment = Environment::current();
     let mut plan = Plan::make(program, &environment, Disk::default())?;
     let mut explanation = Explanation {

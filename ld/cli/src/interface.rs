@@ -1,12 +1,11 @@
 //! The command line: subcommands, their options, and the help that goes into the manual pages too.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
-use crate::lint::Rule;
-use crate::run::How;
+use crate::output::Output;
+use crate::{doctor, explain, lint, patch, run};
 
 /// See what programs share in memory, and why: the companion of Folio, a dynamic linker.
 #[derive(Parser)]
@@ -40,13 +39,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  folio run ls -l /usr\n  folio run -- /usr/bin/python3 -c 'print(6 * 7)'\n  folio run --how direct bash -c 'readlink /proc/$$/exe'"
     )]
-    Run {
-        /// Mount Folio over the program's interpreter, or hand the program to Folio as an argument
-        #[arg(long, value_enum, default_value_t = How::Auto)]
-        how: How,
-        #[command(flatten)]
-        start: Start,
-    },
+    Run(run::Arguments),
 
     /// Make a program name Folio as its interpreter, so that the kernel starts Folio from now on
     ///
@@ -59,20 +52,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  folio patch /usr/local/bin/server\n  folio patch --undo /usr/local/bin/server\n  folio patch /usr/bin/git -o ./git.folio"
     )]
-    Patch {
-        /// The program's file
-        #[arg(value_hint = ValueHint::FilePath)]
-        program: PathBuf,
-        /// Leave the program as it is and patch a copy
-        #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
-        output: Option<PathBuf>,
-        /// Make it name glibc's dynamic linker again
-        #[arg(long)]
-        undo: bool,
-        /// The interpreter to name
-        #[arg(long, value_name = "PATH", default_value = crate::loader::INSTALLED, value_hint = ValueHint::FilePath)]
-        interpreter: PathBuf,
-    },
+    Patch(patch::Arguments),
 
     /// Show which pages of their files several processes have in memory once
     ///
@@ -109,25 +89,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  folio explain git\n  folio explain python3 --symbol malloc\n  folio explain curl --library libssl\n  folio explain ./server --with LD_PRELOAD=libjemalloc.so.2\n  folio explain --json --bindings bash"
     )]
-    Explain {
-        /// A path, or a name to look for in PATH; a library will do
-        #[arg(value_hint = ValueHint::CommandName)]
-        program: String,
-        /// Who defines this symbol, who wins, and who refers to it; NAME or NAME@VERSION
-        #[arg(short, long, value_name = "SYMBOL")]
-        symbol: Option<String>,
-        /// How this library was found, who needs it, and what is bound to it
-        #[arg(short, long, value_name = "LIBRARY")]
-        library: Option<String>,
-        /// What this setting would change: LD_LIBRARY_PATH=... or LD_PRELOAD=...; may be repeated
-        #[arg(short, long, value_name = "VARIABLE=VALUE")]
-        with: Vec<OsString>,
-        /// List every reference and what it is bound to
-        #[arg(long)]
-        bindings: bool,
-        #[command(flatten)]
-        output: Output,
-    },
+    Explain(explain::Arguments),
 
     /// Show what keeps a library's pages from being shared between processes, and what to do about it
     ///
@@ -139,37 +101,13 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  folio lint ./libfoo.so\n  folio lint --worst 10 /usr/lib\n  folio lint --deny text-relocations --deny executable-stack build/\n  folio lint --fix relr -o libfoo.packed.so libfoo.so\n  folio lint --list-rules"
     )]
-    Lint {
-        /// Shared libraries, programs, or folders of libraries
-        #[arg(required_unless_present = "list_rules", value_hint = ValueHint::AnyPath)]
-        libraries: Vec<PathBuf>,
-        /// Fail if a library breaks this rule; repeat it, or list several with commas; `all` for every rule
-        #[arg(long, value_name = "RULE", value_delimiter = ',', value_parser = rule_names())]
-        deny: Vec<String>,
-        /// Show the table of the N worst libraries; the default for folders is 10
-        #[arg(long, value_name = "N")]
-        worst: Option<usize>,
-        /// Apply the remedy of a rule to a copy of one library, and say what it changed
-        #[arg(long, value_name = "RULE", value_delimiter = ',', requires = "output_file", value_parser = fixable_names())]
-        fix: Vec<String>,
-        /// Where the copy goes
-        #[arg(short = 'o', long = "output", value_name = "OUT", requires = "fix", id = "output_file", value_hint = ValueHint::FilePath)]
-        copy: Option<PathBuf>,
-        /// Say what the rules are
-        #[arg(long)]
-        list_rules: bool,
-        #[command(flatten)]
-        output: Output,
-    },
+    Lint(lint::Arguments),
 
     /// Show what of this machine matters to Folio: what works, what falls back, and why
     ///
     /// The exit status is 1 if programs cannot run under Folio here.
     #[command(after_help = "Examples:\n  folio doctor\n  folio doctor --json")]
-    Doctor {
-        #[command(flatten)]
-        output: Output,
-    },
+    Doctor(doctor::Arguments),
 }
 
 #[derive(Args)]
@@ -180,21 +118,6 @@ pub struct Start {
     /// What the program gets as its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
-}
-
-#[derive(Args)]
-pub struct Output {
-    /// Print JSON instead of a table
-    #[arg(long)]
-    pub json: bool,
-}
-
-fn rule_names() -> clap::builder::PossibleValuesParser {
-    Rule::ALL.iter().map(|rule| rule.name()).chain(["all"]).collect::<Vec<_>>().into()
-}
-
-fn fixable_names() -> clap::builder::PossibleValuesParser {
-    Rule::ALL.iter().filter(|rule| rule.is_fixable()).map(|rule| rule.name()).collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]

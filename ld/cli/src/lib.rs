@@ -7,6 +7,7 @@ pub mod explain;
 pub mod interface;
 pub mod lint;
 pub mod loader;
+pub mod output;
 pub mod patch;
 pub mod plan;
 pub mod proc;

@@ -10,19 +10,70 @@ mod rule;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{IsTerminal, Read, Write};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueHint};
 use folio_elf::FileHeader;
 use serde::Serialize;
 
 pub use self::check::{Finding, Where};
-pub use self::fix::{Fixed, fix};
-pub use self::library::{Library, Weight};
-pub use self::report::{Catalogue, catalogue, catalogue_text};
+use self::library::Library;
+pub use self::library::Weight;
 pub use self::rule::{Level, Rule};
+use crate::output::{Output, Progress};
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Shared libraries, programs, or folders of libraries
+    #[arg(required_unless_present = "list_rules", value_hint = ValueHint::AnyPath)]
+    libraries: Vec<PathBuf>,
+    /// Fail if a library breaks this rule; repeat it, or list several with commas; `all` for every rule
+    #[arg(long, value_name = "RULE", value_delimiter = ',', value_parser = rule_names())]
+    deny: Vec<String>,
+    /// Show the table of the N worst libraries; the default for folders is 10
+    #[arg(long, value_name = "N")]
+    worst: Option<usize>,
+    /// Apply the remedy of a rule to a copy of one library, and say what it changed
+    #[arg(long, value_name = "RULE", value_delimiter = ',', requires = "output_file", value_parser = fixable_names())]
+    fix: Vec<String>,
+    /// Where the copy goes
+    #[arg(short = 'o', long = "output", value_name = "OUT", requires = "fix", id = "output_file", value_hint = ValueHint::FilePath)]
+    copy: Option<PathBuf>,
+    /// Say what the rules are
+    #[arg(long)]
+    list_rules: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+fn rule_names() -> clap::builder::PossibleValuesParser {
+    Rule::ALL.iter().map(|rule| rule.name()).chain(["all"]).collect::<Vec<_>>().into()
+}
+
+fn fixable_names() -> clap::builder::PossibleValuesParser {
+    Rule::ALL.iter().filter(|rule| rule.is_fixable()).map(|rule| rule.name()).collect::<Vec<_>>().into()
+}
+
+/// Does what is asked for; the status says what was found.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let output = &arguments.output;
+    if arguments.list_rules {
+        let catalogue = report::catalogue();
+        output.print(&catalogue, || report::catalogue_text(&catalogue))?;
+    } else if let Some(copy) = &arguments.copy {
+        let fixed = fix::fix(&arguments.libraries, &arguments.fix, copy)?;
+        output.print(&fixed, || fixed.text())?;
+    } else {
+        let report = lint(&arguments.libraries, arguments.worst, &arguments.deny)?;
+        output.print(&report, || report.text())?;
+        return Ok(ExitCode::from(report.status()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
 
 /// What is said of all libraries.
 #[derive(Debug, Serialize)]
@@ -58,7 +109,7 @@ pub struct Unreadable {
 }
 
 /// Examines files, and the shared libraries in folders.
-pub fn lint(paths: &[PathBuf], worst: Option<usize>, deny: &[String]) -> Result<Report> {
+fn lint(paths: &[PathBuf], worst: Option<usize>, deny: &[String]) -> Result<Report> {
     let mut files = Vec::new();
     let mut has_folder = false;
     for path in paths {
@@ -74,9 +125,12 @@ pub fn lint(paths: &[PathBuf], worst: Option<usize>, deny: &[String]) -> Result<
     }
     let worst = worst.or(has_folder.then_some(10));
     let mut report = Report { libraries: Vec::new(), unreadable: Vec::new(), denied: BTreeSet::new(), worst };
-    let mut progress = Progress::new(files.len());
-    for (path, is_incidental) in files {
-        progress.step();
+    let progress = Progress::new();
+    let total = files.len();
+    for (number, (path, is_incidental)) in files.into_iter().enumerate() {
+        if number.is_multiple_of(16) && total > 16 {
+            progress.say(&format!("{number} of {total} files"));
+        }
         match examine(&path, is_incidental) {
             Ok(Some(examined)) => report.libraries.push(examined),
             Ok(None) => {}
@@ -85,7 +139,7 @@ pub fn lint(paths: &[PathBuf], worst: Option<usize>, deny: &[String]) -> Result<
             }
         }
     }
-    progress.clear();
+    drop(progress);
     report.deny(deny);
     Ok(report)
 }
@@ -160,34 +214,4 @@ fn is_debug_file(file: &[u8]) -> bool {
             || file.dynamic_symbol_table().is_none() && file.has_debug_symbols()
             || file.sections().next().is_none()
     })
-}
-
-/// How far the work has come, for whoever waits at a terminal.
-struct Progress {
-    total: usize,
-    done: usize,
-    is_shown: bool,
-}
-
-impl Progress {
-    /// Files of which nobody notices how long they take.
-    const FEW: usize = 50;
-
-    fn new(total: usize) -> Progress {
-        Progress { total, done: 0, is_shown: total > Self::FEW && std::io::stderr().is_terminal() }
-    }
-
-    fn step(&mut self) {
-        self.done += 1;
-        if self.is_shown && self.done.is_multiple_of(10) {
-            // Nothing depends on whether it is seen.
-            drop(write!(std::io::stderr(), "\r{} of {} files", self.done, self.total));
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_shown {
-            drop(write!(std::io::stderr(), "\r\x1b[K"));
-        }
-    }
 }

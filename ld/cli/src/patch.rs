@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueHint};
 use folio_elf::header::{ProgramHeader, program_headers};
 use folio_elf::{FileHeader, HeaderError};
 
@@ -24,6 +25,30 @@ const PT_INTERP: u32 = 3;
 
 const S_ISUID: u32 = 0o4000;
 const S_ISGID: u32 = 0o2000;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The program's file
+    #[arg(value_hint = ValueHint::FilePath)]
+    program: PathBuf,
+    /// Leave the program as it is and patch a copy
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+    /// Make it name glibc's dynamic linker again
+    #[arg(long)]
+    undo: bool,
+    /// The interpreter to name
+    #[arg(long, value_name = "PATH", default_value = loader::INSTALLED, value_hint = ValueHint::FilePath)]
+    interpreter: PathBuf,
+}
+
+/// Patches, and says what was done.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let Arguments { program, output, undo, interpreter } = arguments;
+    let interpreter = if *undo { Path::new(loader::GLIBC) } else { interpreter };
+    println!("{}", patch(program, output.as_deref(), interpreter, *undo)?);
+    Ok(())
+}
 
 /// Where a file keeps the path of its interpreter.
 struct Place {
@@ -63,7 +88,7 @@ fn place(program: &Path) -> Result<Place> {
 }
 
 /// Makes `program`, or a copy of it at `output`, name `interpreter`; gives the sentence that says what was done.
-pub fn patch(program: &Path, output: Option<&Path>, interpreter: &Path, undo: bool) -> Result<String> {
+fn patch(program: &Path, output: Option<&Path>, interpreter: &Path, undo: bool) -> Result<String> {
     let old = place(program)?;
     let shown = output.unwrap_or(program).display();
     if old.path == interpreter && output.is_none() {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum, ValueHint};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -29,6 +29,19 @@ pub enum How {
     Direct,
 }
 
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Mount Folio over the program's interpreter, or hand the program to Folio as an argument
+    #[arg(long, value_enum, default_value_t = How::Auto)]
+    how: How,
+    /// A path, or a name to look for in PATH
+    #[arg(value_hint = ValueHint::CommandName)]
+    program: String,
+    /// What the program gets as its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
 /// The command that starts a program under this interpreter. `argv[0]` stays as the caller wrote it.
 pub fn command(interpreter: &Path, name: &str, arguments: &[OsString]) -> Result<Command> {
     let mut command = Command::new(interpreter);
@@ -37,7 +50,7 @@ pub fn command(interpreter: &Path, name: &str, arguments: &[OsString]) -> Result
 }
 
 /// Becomes the program: returns only when that failed.
-pub fn run(how: How, name: &str, arguments: &[OsString]) -> Result<Infallible> {
+pub fn run(Arguments { how, program: name, arguments }: &Arguments) -> Result<Infallible> {
     let interpreter = loader::find()?;
     let program = loader::program(name)?;
     let mounted = match how {

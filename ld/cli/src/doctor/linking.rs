@@ -164,10 +164,12 @@ fn environment() -> Vec<Fact> {
             facts.push(Fact::limited("environment", format!("{name}={}", value.display()), consequence));
         }
     }
-    for name in ["LD_AUDIT", "LD_PROFILE"] {
-        if let Some(value) = is_set(name) {
-            facts.push(Fact::limited("environment", format!("{name}={}", value.display()), "Folio ignores it"));
-        }
+    if let Some(value) = is_set("LD_AUDIT") {
+        let consequence = "an auditor watches every start from here, and may change it";
+        facts.push(Fact::limited("environment", format!("LD_AUDIT={}", value.display()), consequence));
+    }
+    if let Some(value) = is_set("LD_PROFILE") {
+        facts.push(Fact::limited("environment", format!("LD_PROFILE={}", value.display()), "Folio ignores it"));
     }
     if let Ok(text) = fs::read_to_string("/etc/ld.so.preload") {
         let consequence = "loaded into every program, under Folio too";

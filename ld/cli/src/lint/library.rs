@@ -12,7 +12,7 @@ use folio_elf::relocation::{
 };
 use folio_elf::{FileHeader, Image, Segment, Vaddr};
 use folio_link::object::{Kind, Object};
-use folio_link::placement::{LoadSegment, PAGE, PF_W, PF_X, Placement};
+use folio_link::placement::{LoadSegment, PAGE, PF_W, Placement};
 use folio_link::relocate;
 use serde::Serialize;
 
@@ -167,12 +167,6 @@ impl<'f> Library<'f> {
     /// Whether some segment has all of `flags`.
     pub fn has_segment(&self, flags: u32) -> bool {
         self.segments().iter().any(|segment| segment.flags & flags == flags)
-    }
-
-    /// Pages of executable segments.
-    pub fn text_pages(&self) -> u64 {
-        let text = self.segments().iter().filter(|segment| segment.flags & PF_X != 0);
-        text.map(|segment| (segment.pages_end().0 - segment.start.0) / PAGE).sum()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use folio_elf::Lossy;
 use folio_link::Errno;
-use folio_link::object::Object;
-use folio_link::search::{Observe, Reference, Refusal, Rule};
+use folio_link::object::{Object, ObjectId, Objects};
+use folio_link::search::{Observe, Redirect, Reference, Refusal, Rule};
 use serde::Serialize;
 
 /// One library that was asked for when no loaded object answered to its name.
@@ -65,15 +65,16 @@ fn rule_name(rule: Rule) -> &'static str {
 }
 
 impl Observe for Searches {
-    fn wanted(&mut self, name: &[u8], requester: &Object, reference: Reference) {
+    fn wanted(&mut self, objects: &Objects, name: &[u8], requester: ObjectId, reference: Reference) -> Redirect {
         self.requests.push(Request {
             name: name.to_vec(),
-            requester: requester.display_name(&self.program).to_vec(),
+            requester: objects[requester].display_name(&self.program).to_vec(),
             reference,
             attempts: Vec::new(),
             path: None,
             is_known: true,
         });
+        Redirect::Keep
     }
 
     fn mapped(&mut self, _name: &[u8], object: &Object) {
@@ -83,11 +84,12 @@ impl Observe for Searches {
         }
     }
 
-    fn trying(&mut self, path: &[u8], rule: Rule) {
+    fn trying(&mut self, path: &[u8], rule: Rule) -> Redirect {
         if let Some(request) = self.requests.last_mut() {
             request.path = Some(path.to_vec());
             request.attempts.push(Attempt { path: Lossy(path).to_string(), rule: rule_name(rule), refused: None });
         }
+        Redirect::Keep
     }
 
     fn refused(&mut self, path: &[u8], rule: Rule, reason: Refusal) {
