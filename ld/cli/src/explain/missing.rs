@@ -22,6 +22,9 @@ const ALIKE: f64 = 0.88;
 /// As many missing symbols are compared with all others; a program that misses hundreds misses a library.
 const COMPARED: usize = 50;
 
+/// As many of a kind are shown; a library that is missing leaves all its symbols missing.
+const SHOWN: usize = 20;
+
 #[derive(Debug, Default, Serialize)]
 pub struct Missing {
     pub libraries: Vec<Lack>,
@@ -165,11 +168,14 @@ impl Missing {
             if !lacks.is_empty() {
                 let _ = writeln!(text, "{what}: {}", lacks.len());
             }
-            for lack in lacks {
+            for lack in lacks.iter().take(SHOWN) {
                 let _ = writeln!(text, "  {}", lack.sentence);
                 if !lack.nearest.is_empty() {
                     let _ = writeln!(text, "    nearest: {}", lack.nearest.join(", "));
                 }
+            }
+            if lacks.len() > SHOWN {
+                let _ = writeln!(text, "  and {} more, which --json names", lacks.len() - SHOWN);
             }
         }
         for warning in &self.warnings {

@@ -26,10 +26,12 @@ pub struct Symbol {
     pub unanswered: Vec<String>,
 }
 
-/// The search for one version of the name.
+/// The search for one version of the name, by those references that it ends alike for.
 #[derive(Debug, Serialize)]
 pub struct Lookup {
     pub version: Option<String>,
+    /// What the first such reference is for.
+    pub how: &'static str,
     /// In scope order: every object that knows the name.
     pub candidates: Vec<Candidate>,
     pub winner: Option<String>,
@@ -45,6 +47,8 @@ pub struct Candidate {
     pub binding: &'static str,
     pub visibility: &'static str,
     pub size: u64,
+    /// Not so of a program's stub, whose address stands for the function everywhere (psABI, *Function Addresses*).
+    pub defined: bool,
     pub verdict: Verdict,
 }
 
@@ -54,6 +58,8 @@ pub enum Verdict {
     Wins,
     /// It fits, and stands behind the winner.
     ComesLater,
+    /// It is the program's, where a copy of a library's is made.
+    PassedOver,
     /// It is another version.
     OtherVersion,
     /// It is its object's own.
@@ -86,16 +92,24 @@ pub fn symbol(plan: &Plan, wanted: &str) -> Result<Symbol> {
         binding.name == name.as_bytes() && version.is_none_or(|version| binding.version.as_deref() == Some(version))
     };
     let bindings: Vec<&Binding> = plan.bindings.iter().filter(is_meant).collect();
-    let mut forms: Vec<Option<&[u8]>> = Vec::new();
+    let mut forms: Vec<(Option<&[u8]>, Class)> = Vec::new();
     for binding in &bindings {
-        if !forms.contains(&binding.version.as_deref()) {
-            forms.push(binding.version.as_deref());
+        let form = (binding.version.as_deref(), binding.class);
+        if !forms.contains(&form) {
+            forms.push(form);
         }
     }
     if forms.is_empty() {
-        forms.push(version);
+        forms.push((version, Class::Address));
     }
-    let lookups = forms.into_iter().map(|version| lookup(plan, name.as_bytes(), version)).collect();
+    let mut lookups: Vec<Lookup> = Vec::new();
+    for (version, class) in forms {
+        let found = lookup(plan, name.as_bytes(), version, class);
+        // What is asked for seldom matters: a copy looks behind the program, an address may be a stub in it.
+        if !lookups.iter().any(|known| (&known.version, &known.winner) == (&found.version, &found.winner)) {
+            lookups.push(found);
+        }
+    }
     let unanswered = unanswered(plan, name.as_bytes());
     let symbol = Symbol {
         name: wanted.to_owned(),
@@ -108,9 +122,9 @@ pub fn symbol(plan: &Plan, wanted: &str) -> Result<Symbol> {
     Ok(symbol)
 }
 
-fn lookup(plan: &Plan, name: &[u8], version: Option<&[u8]>) -> Lookup {
+fn lookup(plan: &Plan, name: &[u8], version: Option<&[u8]>, class: Class) -> Lookup {
     let wanted = version.map(|name| Version { name, hash: hash::sysv(name), exact: false });
-    let reference = Reference::new(name, wanted.as_ref(), Class::Address);
+    let reference = Reference::new(name, wanted.as_ref(), class);
     let winner = resolve::lookup(&plan.objects, [&plan.scope], &reference, None, &mut Uniques::new(), None);
     let mut candidates = Vec::new();
     for (position, &id) in plan.scope.objects.iter().enumerate() {
@@ -122,7 +136,8 @@ fn lookup(plan: &Plan, name: &[u8], version: Option<&[u8]>) -> Lookup {
             let is_winner = winner.is_some_and(|winner| winner.object == id && winner.index == index);
             let verdict = match matching {
                 _ if is_winner => Verdict::Wins,
-                Some((found, _)) if found == index => Verdict::ComesLater,
+                Some((found, _)) if found == index && resolve::is_searched(object, &reference) => Verdict::ComesLater,
+                Some((found, _)) if found == index => Verdict::PassedOver,
                 _ if !symbol.is_defined() => Verdict::Undefined,
                 _ if matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL) || symbol.binding() == STB_LOCAL => {
                     Verdict::NotVisible
@@ -153,6 +168,7 @@ fn lookup(plan: &Plan, name: &[u8], version: Option<&[u8]>) -> Lookup {
                     _ => "default",
                 },
                 size: symbol.0.st_size,
+                defined: symbol.is_defined(),
                 verdict,
             });
         }
@@ -164,6 +180,7 @@ fn lookup(plan: &Plan, name: &[u8], version: Option<&[u8]>) -> Lookup {
     });
     Lookup {
         version: version.map(lossy),
+        how: how(class),
         winner: winner.map(|winner| plan.path_text(winner.object).into_owned()),
         candidates,
         note,
@@ -177,6 +194,14 @@ fn undefined_end(plan: &Plan, id: ObjectId) -> u32 {
     base.unwrap_or(0)
 }
 
+fn how(class: Class) -> &'static str {
+    match class {
+        Class::Address => "address",
+        Class::Call => "call or TLS",
+        Class::Copy => "copy",
+    }
+}
+
 fn referring(plan: &Plan, binding: &Binding) -> Referring {
     let own = Reference::new(&binding.name, None, Class::Call);
     let is_other = binding.definition.object != binding.requester;
@@ -185,11 +210,7 @@ fn referring(plan: &Plan, binding: &Binding) -> Referring {
     Referring {
         requester: plan.path_text(binding.requester).into_owned(),
         version: binding.version.as_deref().map(lossy),
-        how: match binding.class {
-            Class::Address => "address",
-            Class::Call => "call or TLS",
-            Class::Copy => "copy",
-        },
+        how: how(binding.class),
         winner: plan.path_text(binding.definition.object).into_owned(),
         interposed: is_other && has_own && binding.class != Class::Copy,
         protected: binding.protected && !is_other,
@@ -216,12 +237,14 @@ impl Symbol {
         for lookup in &self.lookups {
             let version =
                 lookup.version.as_ref().map_or("without a version".to_owned(), |name| format!("version {name}"));
-            let _ = writeln!(text, "{}, {version}:", self.name);
+            let _ = writeln!(text, "{}, {version}, {}:", self.name, lookup.how);
             let mut rows = table(&[">scope", "object", "its version", "binding", "visibility", ">size", "verdict"]);
             for candidate in &lookup.candidates {
                 let verdict = match candidate.verdict {
+                    Verdict::Wins if !candidate.defined => "wins: the program's stub is its address",
                     Verdict::Wins => "wins: the first that fits",
                     Verdict::ComesLater => "fits, but comes later",
+                    Verdict::PassedOver => "is where the copy goes",
                     Verdict::OtherVersion => "another version",
                     Verdict::NotVisible => "its object's own",
                     Verdict::Undefined => "refers to it",
