@@ -10,6 +10,7 @@
 //! shares its [`Memo`] with [`fill`], so that no CPUID leaf is asked twice.
 
 mod cache;
+mod dump;
 mod features;
 mod hwcaps_tunable;
 mod isa;
@@ -25,6 +26,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+pub use dump::{Dump, Place};
 pub use isa::Levels;
 pub use preferred::preferred_names;
 pub use processor::{CpuidResult, Memo, Processor};

@@ -1,19 +1,22 @@
 //! The processor, asked directly, and what the assembly of the runtime needs to know of it.
 //!
 //! # Safety
-//! Instructions that read the processor's description and change nothing.
+//! Instructions that read the processor's description and change nothing, and system calls that choose the processor.
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::{__cpuid_count, _xgetbv};
+use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use folio_glibc::cpu::{self, CpuidResult, Extent, Kernel, Memo, Processor, StateSave, Summary};
+use folio_glibc::cpu::{self, CpuidResult, Dump, Extent, Kernel, Memo, Place, Processor, StateSave, Summary};
 use folio_glibc::layout::Layout;
 use folio_glibc::tunables::Values;
 use folio_link::resolve::Definition;
 use folio_runtime::stack::Stack;
+use folio_runtime::syscall::syscall;
 use folio_runtime::vector_state::COMPACTED;
 use linux_raw_sys::auxvec::{AT_HWCAP2, AT_MINSIGSTKSZ, AT_PLATFORM};
+use linux_raw_sys::general::{__NR_getcpu, __NR_sched_getaffinity, __NR_sched_setaffinity};
 
 use crate::abi::record::Record;
 use crate::process::Process;
@@ -50,6 +53,47 @@ impl Processor for Cpuid {
     }
 }
 
+/// The operating system lets XGETBV be used: leaf 1, `ecx`.
+const OSXSAVE: u32 = 1 << 27;
+
+/// Asks one processor after the other, of those that this thread may run on, for all that CPUID answers. The thread stays on
+/// the last one. Where the kernel does not let it choose, it asks the one that it is on (*glibc elf/dl-iterate_cpu.h*).
+pub fn dump_each(mut report: impl FnMut(Place, Dump) -> fmt::Result) -> fmt::Result {
+    /// Bits for 8192 processors.
+    type Mask = [u64; 128];
+    let mut allowed: Mask = [0; 128];
+    let arguments = [0, size_of::<Mask>(), allowed.as_mut_ptr().expose_provenance(), 0, 0, 0];
+    // SAFETY: the calling thread's mask is written into `allowed`, which is of this size.
+    let known = unsafe { syscall(__NR_sched_getaffinity, arguments) }.is_ok();
+    let mut dump = |index, requested| {
+        let (mut processor, mut node) = (0u32, 0u32);
+        let pointers = [&raw mut processor, &raw mut node].map(|pointer| pointer.expose_provenance());
+        // SAFETY: two numbers of 32 bits are written.
+        let observed = unsafe { syscall(__NR_getcpu, [pointers[0], pointers[1], 0, 0, 0, 0]) }.is_ok();
+        let has_xcr0 = Cpuid.cpuid(1, 0).ecx & OSXSAVE != 0;
+        let place = Place { index, requested, observed: observed.then_some((processor, node)) };
+        report(place, Dump::of(&mut Cpuid, has_xcr0))
+    };
+    if !known {
+        return dump(0, None);
+    }
+    for (index, number) in (0..64 * allowed.len()).filter(|bit| allowed[bit / 64] >> (bit % 64) & 1 != 0).enumerate() {
+        let mut mask: Mask = [0; 128];
+        mask[number / 64] = 1 << (number % 64);
+        let arguments = [0, 8 * (number / 64 + 1), mask.as_ptr().expose_provenance(), 0, 0, 0];
+        // SAFETY: the mask is read.
+        let moved = unsafe { syscall(__NR_sched_setaffinity, arguments) }.is_ok();
+        if !moved && index > 0 {
+            break;
+        }
+        dump(index as u32, Some(number as u32))?;
+        if !moved {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Bytes of a vector register that calls under the eyes of an auditor keep: `xmm` alone until asked.
 #[unsafe(no_mangle)]
 static FOLIO_VECTOR_WIDTH: AtomicU32 = AtomicU32::new(16);
@@ -57,7 +101,6 @@ static FOLIO_VECTOR_WIDTH: AtomicU32 = AtomicU32::new(16);
 /// Tells [`folio_runtime::audited_call`] how wide the vector registers are that the operating system has enabled (Intel SDM
 /// volume 1, *Detection of AVX Instructions*; XCR0).
 pub fn describe_vector_width() {
-    const OSXSAVE: u32 = 1 << 27;
     const AVX: u64 = 0x6;
     const AVX512: u64 = 0xe6;
     let mut processor = Cpuid;

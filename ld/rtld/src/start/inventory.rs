@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use folio_elf::Lossy;
-use folio_glibc::cpu::{Extent, Levels, Memo, Summary, preferred_names};
+use folio_glibc::cpu::{Dump, Extent, Levels, Memo, Summary, preferred_names};
 use folio_glibc::layout::{CpuFeatures, Layout, Offset, TunableKind, Version};
 use folio_glibc::tunables::{Value, Values};
 use folio_link::search;
@@ -138,7 +138,8 @@ const SHOWN: [&str; 26] = [
 const OLD_HWCAPS: Version = Version { major: 2, minor: 36 };
 /// The first release that prints the size of the state that a TLS descriptor call saves.
 const TLSDESC_STATE: Version = Version { major: 2, minor: 40 };
-
+/// The first release that prints all that CPUID answers.
+const CPUID_DUMP: Version = Version { major: 2, minor: 41 };
 /// The first release without a folder of its own for profiles.
 const NO_PROFILE: Version = Version { major: 2, minor: 43 };
 
@@ -308,6 +309,15 @@ impl Diagnostics<'_> {
             ("cachesize_non_temporal_divisor", cpu.cachesize_non_temporal_divisor.map(long)),
         ];
         let known = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        known.into_iter().try_for_each(|(name, value)| writeln!(self.output, "x86.cpu_features.{name}={value:#x}"))
+        known.into_iter().try_for_each(|(name, value)| writeln!(self.output, "x86.cpu_features.{name}={value:#x}"))?;
+        if self.layout.version < CPUID_DUMP {
+            return Ok(());
+        }
+        let mut last = Dump::default();
+        processor::dump_each(|place, dump| {
+            dump.report(self.output, place, &last)?;
+            last = dump;
+            Ok(())
+        })
     }
 }
