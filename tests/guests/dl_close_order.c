@@ -10,6 +10,8 @@
 //#Library: libglobal.so:
 //#Library: libuser.so: -Wl,--unresolved-symbols=ignore-all
 //#Program: -ldl -Wl,--disable-new-dtags,-rpath,'$ORIGIN'
+//#Run:
+//#Run: GLIBC_TUNABLES=glibc.rtld.dynamic_sort=1
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <unistd.h>

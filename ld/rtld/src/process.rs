@@ -19,6 +19,7 @@ use folio_elf::Addr;
 use folio_glibc::layout::{Layout, Offset};
 use folio_glibc::tunables::Values;
 use folio_link::object::{ObjectId, Objects};
+use folio_link::order::Algorithm;
 use folio_link::resolve::Scope;
 use folio_link::search::Search;
 use folio_link::tls::StaticBlock;
@@ -130,6 +131,7 @@ pub struct Process {
     /// Those of the base namespace's libc: its locks are everybody's.
     pub libc: Guarded<LibcFunctions>,
     pub tunables: Guarded<Values<'static>>,
+    pub sort_algorithm: Algorithm,
     pub executable: ObjectId,
     pub interpreter: ObjectId,
     pub vdso: Option<ObjectId>,

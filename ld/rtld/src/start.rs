@@ -26,7 +26,7 @@ use folio_glibc::layout::Layout;
 use folio_glibc::tunables::Values;
 use folio_link::error::{Error, Problem};
 use folio_link::object::{Kind, Object, Objects};
-use folio_link::order::{self, Root};
+use folio_link::order::{self, Algorithm, Root};
 use folio_link::tls::StaticBlock;
 use folio_runtime::stack::Stack;
 use folio_runtime::start::Start;
@@ -171,6 +171,7 @@ fn publish_process(
         search: Guarded::new(discovery.search),
         disk: Guarded::new(discovery.disk),
         tls: Guarded::new(StaticBlock::default()),
+        sort_algorithm: Algorithm::of_tunable(tunables.number("glibc.rtld.dynamic_sort")),
         missing: Guarded::new(Vec::new()),
         libc: Guarded::new(LibcFunctions::default()),
         tunables: Guarded::new(tunables),
@@ -185,6 +186,12 @@ fn publish_process(
         global_record: global,
     };
     process.install()
+}
+
+/// The tunables as the newest release reads them, for decisions before a libc is found; nothing where none are set.
+pub fn early_tunables(environment: &Environment, secure: bool) -> Option<Values<'static>> {
+    let text = environment.tunables.filter(|_| !secure);
+    text.map(|_| Values::new(libc::any_layout(), text, |_| None, secure, |_| {}))
 }
 
 /// Reads the tunables for the libc with this layout.
@@ -300,7 +307,7 @@ fn publish_scopes(process: &Process, cast: &Cast) -> Vec<usize> {
     let main = process.executable.0 as usize;
     order::lead(&mut list, main);
     // SAFETY: one thread.
-    let sorted = order::sort(&list, Root::New, Some(main), &Edges(unsafe { process.states.get() }));
+    let sorted = Edges(unsafe { process.states.get() }).sort(process).opened(&list, Root::New);
     // SAFETY: one thread.
     let executable = unsafe { process.state_mut(process.executable) };
     executable.sorted = sorted.clone();

@@ -339,7 +339,7 @@ fn sort(process: &Process, namespace: &Namespace, loaded: &Loaded) -> Vec<usize>
     };
     let mut indices: Vec<usize> = closure.iter().map(|id| id.0 as usize).collect();
     order::lead(&mut indices, root.0 as usize);
-    let sorted = order::sort(&indices, kind, Some(process.executable.0 as usize), &Edges(states));
+    let sorted = Edges(states).sort(process).opened(&indices, kind);
     // SAFETY: as above; the borrows of the states have ended.
     let state = unsafe { process.state_mut(*root) };
     state.sorted = sorted.clone();

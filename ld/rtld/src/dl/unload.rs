@@ -17,7 +17,6 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use folio_glibc::layout::Version;
 use folio_link::error::{Error, Problem};
 use folio_link::object::{Kind, ObjectId};
-use folio_link::order;
 
 use crate::abi::debugger::{self, Event};
 use crate::abi::link_map::LinkMap;
@@ -107,7 +106,7 @@ fn is_pinned(process: &Process, id: ObjectId) -> bool {
 /// Unloads all in a namespace that is not in use.
 fn collect(process: &Process, namespace: &Namespace, closed: Option<ObjectId>) {
     let used = in_use(process);
-    let mut unused = finalization_order(process, namespace, closed);
+    let mut unused = finalization_order(process, namespace, closed, &used);
     unused.retain(|id| !used[id.0 as usize]);
     let gone = finalise(process, namespace, &unused);
     if gone.is_empty() {
@@ -119,7 +118,7 @@ fn collect(process: &Process, namespace: &Namespace, closed: Option<ObjectId>) {
 
 /// Takes objects of an opening that failed away again, as if they had been closed.
 pub fn take_back(process: &Process, namespace: &Namespace, new: &[ObjectId]) {
-    let mut gone = finalization_order(process, namespace, None);
+    let mut gone = finalization_order(process, namespace, None, &in_use(process));
     gone.retain(|id| new.contains(id));
     for (index, &id) in gone.iter().enumerate() {
         tell_of_closing(process, namespace, id, index == 0);
@@ -179,19 +178,22 @@ fn in_use(process: &Process) -> Vec<bool> {
 }
 
 /// All objects of a namespace, in the order in which their finalizers would run.
-fn finalization_order(process: &Process, namespace: &Namespace, closed: Option<ObjectId>) -> Vec<ObjectId> {
+fn finalization_order(
+    process: &Process,
+    namespace: &Namespace,
+    closed: Option<ObjectId>,
+    used: &[bool],
+) -> Vec<ObjectId> {
     // SAFETY: the load lock is held.
     let (members, states) = unsafe { (namespace.members.get(), process.states.get()) };
     let mut list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
-    let first = closed.filter(|_| process.layout.version >= CLOSED_FIRST).map(|id| id.0 as usize);
-    let is_first = |&index: &usize| Some(index) == first;
-    if let Some(place) = list.iter().position(is_first) {
-        list.swap(0, place);
-    }
-    let mut sorted = order::sort_for_finalization(&list, Some(process.executable.0 as usize), &Edges(states));
-    if let Some(place) = sorted.iter().position(is_first) {
-        sorted[..=place].rotate_right(1);
-    }
+    let leads = if process.layout.version >= CLOSED_FIRST {
+        let place = closed.and_then(|closed| members.iter().position(|&id| id == closed));
+        place.inspect(|&place| list.swap(0, place)).is_some()
+    } else {
+        namespace.is_base()
+    };
+    let sorted = Edges(states).sort(process).finalized(&list, leads, |index| used[index]);
     sorted.into_iter().map(|index| ObjectId(index as u32)).collect()
 }
 

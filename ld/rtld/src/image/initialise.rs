@@ -31,6 +31,14 @@ type Finalizer = unsafe extern "C" fn();
 /// Who depends on whom, as the sort asks it.
 pub struct Edges<'p>(pub &'p [Option<State>]);
 
+impl<'p> Edges<'p> {
+    /// The sort of this process, which goes by these.
+    pub fn sort(self, process: &Process) -> order::Sort<Edges<'p>> {
+        let algorithm = process.sort_algorithm;
+        order::Sort { algorithm, main: Some(process.executable.0 as usize), dependencies: self }
+    }
+}
+
 impl order::Dependencies for Edges<'_> {
     fn needed(&self, object: usize) -> &[usize] {
         self.0[object].as_ref().map_or(&[], |state| if state.sorted.is_empty() { &state.needed } else { &state.sorted })
@@ -175,7 +183,7 @@ fn finalise_namespace(process: &Process, namespace: &Namespace) {
                 state.opens += 1;
             }
         }
-        order::sort_for_finalization(&list, Some(process.executable.0 as usize), &Edges(states))
+        Edges(states).sort(process).finalized(&list, namespace.is_base(), |_| false)
     };
     for index in sorted {
         let id = ObjectId(index as u32);

@@ -10,7 +10,6 @@ use core::ffi::CStr;
 use folio_elf::Lossy;
 use folio_elf::version::Need;
 use folio_glibc::cpu::{self, Memo, NoTunables};
-use folio_glibc::tunables::Values;
 use folio_link::error::Error;
 use folio_link::graph::{self, Loader};
 use folio_link::object::{Kind, Object, ObjectId, Objects};
@@ -21,13 +20,13 @@ use folio_runtime::stack::Stack;
 use folio_runtime::syscall::exit_group;
 use linux_raw_sys::auxvec::AT_PLATFORM;
 
-use crate::abi::libc;
 use crate::audit::Auditing;
 use crate::debug::{self, Phase, Searches, version_wanted};
 use crate::image::files::{self, Disk};
 use crate::processor::Cpuid;
 use crate::report::{self, LOADING};
 use crate::start::cast::Cast;
+use crate::start::early_tunables;
 use crate::start::environment::Environment;
 use crate::start::options::Options;
 
@@ -162,12 +161,9 @@ pub fn new_search(
     options: &Options,
     memo: &mut Memo<Cpuid>,
 ) -> Search<'static> {
-    let levels = match environment.tunables.filter(|_| !secure) {
+    let levels = match early_tunables(environment, secure) {
         None => cpu::isa_level(memo, &NoTunables),
-        Some(text) => {
-            let values = Values::new(libc::any_layout(), Some(text), |_| None, secure, |_| {});
-            cpu::isa_level(memo, &values)
-        }
+        Some(values) => cpu::isa_level(memo, &values),
     };
     let mut subdirectories: Vec<&'static [u8]> = options.prepended_hwcaps().collect();
     let allowed = levels.directories().iter().map(|name| name.as_bytes()).filter(|name| options.allows_hwcaps(name));

@@ -10,7 +10,7 @@ use folio_elf::version::{self as records, VER_FLG_WEAK};
 use folio_link::error::{Error, Problem};
 use folio_link::graph::Needs;
 use folio_link::object::{Kind, Object, ObjectId, Objects};
-use folio_link::order::{self, Root};
+use folio_link::order::{Algorithm, Root, Sort};
 use folio_link::resolve::{Definition, Reference, Scope, Uniques, Watch};
 use folio_link::{relocate, version};
 use folio_runtime::output::Output;
@@ -20,6 +20,7 @@ use crate::debug::Categories;
 use crate::report;
 use crate::start::cast::Cast;
 use crate::start::discover::Discovery;
+use crate::start::early_tunables;
 use crate::start::environment::Environment;
 
 /// Prints what the environment asks for, and ends the process.
@@ -43,7 +44,7 @@ pub fn print(objects: &Objects, discovery: &Discovery, cast: &Cast, environment:
     }
     output.flush();
     if environment.trace && environment.warn {
-        unresolved(objects, &discovery.found.closure, environment.bind_now, cast.program);
+        unresolved(objects, &discovery.found.closure, environment, cast.program);
     }
     if environment.trace && environment.verbose {
         versions(&mut output, objects, &discovery.members, cast.program);
@@ -116,12 +117,17 @@ fn versions(output: &mut Output, objects: &Objects, members: &[ObjectId], progra
 }
 
 /// `LD_WARN`: each symbol that nobody defines.
-fn unresolved(objects: &Objects, closure: &[ObjectId], now: bool, program: &[u8]) {
+fn unresolved(objects: &Objects, closure: &[ObjectId], environment: &Environment, program: &[u8]) {
     let list: Vec<usize> = closure.iter().map(|id| id.0 as usize).collect();
-    let needs = Needs::of(objects, closure);
+    let asked = early_tunables(environment, false).and_then(|tunables| tunables.number("glibc.rtld.dynamic_sort"));
+    let sort = Sort {
+        algorithm: Algorithm::of_tunable(asked),
+        main: list.first().copied(),
+        dependencies: Needs::of(objects, closure),
+    };
     let global = Scope { objects: closure.to_vec() };
     let mut uniques = Uniques::new();
-    for index in order::sort(&list, Root::New, list.first().copied(), &needs).into_iter().rev() {
+    for index in sort.opened(&list, Root::New).into_iter().rev() {
         let id = ObjectId(index as u32);
         if objects[id].kind == Kind::Interpreter {
             continue;
@@ -129,7 +135,7 @@ fn unresolved(objects: &Objects, closure: &[ObjectId], now: bool, program: &[u8]
         let itself = Scope { objects: vec![id] };
         let scopes = [&itself, &global];
         let scopes = if objects[id].is_symbolic() { &scopes[..] } else { &scopes[1..] };
-        relocate::check(objects, id, scopes, &mut uniques, now, program, &mut (), &mut |error| {
+        relocate::check(objects, id, scopes, &mut uniques, environment.bind_now, program, &mut (), &mut |error| {
             report::line(format_args!("{}\t({})", error.problem, Lossy(&error.object)));
         });
     }
