@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
+use folio::compare::role::Role;
 use folio::compare::{self, Comparison, Side};
-use folio::role::Role;
 use serde::Serialize;
 
 use super::Claims;

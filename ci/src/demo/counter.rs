@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use folio::proc::{Page, Pagemap};
+use folio::process::{Page, Pagemap};
 use folio::table::{indented, table};
 use serde::Serialize;
 
@@ -59,7 +59,7 @@ impl Process {
 
     fn page(&self, address: u64) -> Result<Seen> {
         let page = Pagemap::open(self.conversation.pid())?.page(address)?;
-        let Page { frame, of_file } = page.context("a page that was just used is not in memory")?;
+        let Page { frame, of_file, .. } = page.context("a page that was just used is not in memory")?;
         Ok(Seen { frame, of_file })
     }
 }

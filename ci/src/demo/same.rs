@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use folio::loader;
-use folio::proc;
+use folio::process;
 use folio::table::{indented, table};
 use serde::Serialize;
 
@@ -134,7 +134,7 @@ fn run(stage: &Stage, program: &Program, file: &Path) -> Result<(Outcome, Linker
 }
 
 fn linker(pid: u32) -> Result<Linker> {
-    let mappings = proc::mappings(pid)?;
+    let mappings = process::mappings(pid)?;
     let names = mappings.iter().filter(|mapping| mapping.file.is_some()).map(|mapping| file_name(&mapping.path));
     let mapped = names.filter(|name| name.starts_with("ld-")).collect();
     let code = mappings.iter().filter(|mapping| mapping.executable()).filter_map(|mapping| mapping.file.as_ref());

@@ -1,11 +1,8 @@
 //! The command line: subcommands, their options, and the help that goes into the manual pages too.
 
-use std::ffi::OsString;
+use clap::{CommandFactory, Parser, Subcommand};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
-
-use crate::output::Output;
-use crate::{doctor, explain, lint, patch, run};
+use crate::{compare, doctor, explain, lint, patch, run, share};
 
 /// See what programs share in memory, and why: the companion of Folio, a dynamic linker.
 #[derive(Parser)]
@@ -54,30 +51,32 @@ pub enum Command {
     )]
     Patch(patch::Arguments),
 
-    /// Show which pages of their files several processes have in memory once
+    /// Show which pages several processes have in memory once, which each has for itself, and why
     ///
-    /// Root sees frame numbers; an ordinary user gets the kernel's summary of shared and private memory.
-    #[command(
-        after_help = "Examples:\n  folio share --pid 4711 --pid 4712\n  folio share --json --pid $(pidof nginx | tr ' ' ,)"
-    )]
-    Share {
-        /// A process to look at; repeat it, or list several with commas
-        #[arg(short, long = "pid", value_name = "PID", required = true, value_delimiter = ',')]
-        pids: Vec<u32>,
-        #[command(flatten)]
-        output: Output,
-    },
+    /// Starts several processes of a program and looks at them once they wait for input or end, or looks at processes that
+    /// run. For each file and segment: the frames that all of these processes have, those that some have, those that they
+    /// share with others, and those that each has for itself, with the cause. The figures are those of smaps, to the page.
+    ///
+    /// An ordinary user may look at his own processes. Root also sees the numbers of frames, and who else has a page.
+    #[command(after_help = "Examples:\n  \
+        folio share python3                                 four processes that wait for input\n  \
+        folio share -n 2 --under folio git log              held in the moment they end\n  \
+        folio share --html bash.html bash                   a map of every page, for a browser\n  \
+        folio share --pid $(pidof nginx | tr ' ' ,)         processes that run\n  \
+        folio share --all --files                           the whole machine, one line a file\n  \
+        folio share --pages --json --pid 4711               every private page with its cause")]
+    Share(share::Arguments),
 
-    /// Show a program's system calls under glibc's dynamic linker and under Folio, side by side (needs strace)
+    /// Compare a program's start under glibc's dynamic linker and under Folio: system calls, memory, time
     ///
-    /// Both linkers are started directly, with the program as their argument. The program runs twice, with no input.
-    #[command(after_help = "Examples:\n  folio compare true\n  folio compare --json git --version")]
-    Compare {
-        #[command(flatten)]
-        output: Output,
-        #[command(flatten)]
-        start: Start,
-    },
+    /// Both linkers are started directly, with the program as their argument. It runs many times, with no input, and has to
+    /// end by itself. System calls are followed by strace, or by ptrace where strace is not installed; times are taken in
+    /// pairs of runs that nobody follows.
+    #[command(after_help = "Examples:\n  \
+        folio compare true\n  \
+        folio compare --pairs 0 git --version              system calls and memory, no times\n  \
+        folio compare --html gdb.html gdb --version        for a browser")]
+    Compare(compare::Arguments),
 
     /// Show what a start of a program would load, bind and initialise, and why; the program is not started
     ///
@@ -108,16 +107,6 @@ pub enum Command {
     /// The exit status is 1 if programs cannot run under Folio here.
     #[command(after_help = "Examples:\n  folio doctor\n  folio doctor --json")]
     Doctor(doctor::Arguments),
-}
-
-#[derive(Args)]
-pub struct Start {
-    /// A path, or a name to look for in PATH
-    #[arg(value_hint = ValueHint::CommandName)]
-    pub program: String,
-    /// What the program gets as its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub arguments: Vec<OsString>,
 }
 
 #[cfg(test)]

@@ -3,16 +3,16 @@
 
 pub mod compare;
 pub mod doctor;
+pub mod draw;
 pub mod explain;
 pub mod interface;
 pub mod lint;
 pub mod loader;
+pub mod object;
 pub mod output;
 pub mod patch;
 pub mod plan;
-pub mod proc;
-pub mod role;
+pub mod process;
 pub mod run;
 pub mod share;
-pub mod strace;
 pub mod table;

@@ -1,6 +1,8 @@
 //! Where the two dynamic linkers are: Folio's, beside this command or installed, and glibc's.
 
 use std::env;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +32,22 @@ pub fn program(name: &str) -> Result<PathBuf> {
     match env::split_paths(&path).map(|folder| folder.join(name)).find(|file| executable(file)) {
         Some(file) => Ok(file),
         None => bail!("{name}: not found in PATH"),
+    }
+}
+
+/// Like [`program`], and checked: an ELF file, which a dynamic linker can be given as its argument.
+pub fn elf_program(name: &str) -> Result<PathBuf> {
+    let file = program(name)?;
+    let mut start = [0; 4];
+    let length = File::open(&file)
+        .and_then(|mut opened| opened.read(&mut start))
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    match &start[..length] {
+        b"\x7fELF" => Ok(file),
+        [b'#', b'!', ..] => {
+            bail!("{} is a script: name the program that reads it, and the script as its argument", file.display())
+        }
+        _ => bail!("{} is not an ELF file, so no dynamic linker can start it", file.display()),
     }
 }
 

@@ -22,14 +22,8 @@ fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(arguments) => match run::run(&arguments)? {},
         Command::Patch(arguments) => patch::run(&arguments)?,
-        Command::Share { pids, output } => {
-            let survey = share::survey(&pids)?;
-            output.print(&survey, || survey.text(0))?;
-        }
-        Command::Compare { output, start } => {
-            let comparison = compare::compare(&start.program, &start.arguments)?;
-            output.print(&comparison, || comparison.text())?;
-        }
+        Command::Share(arguments) => share::run(&arguments)?,
+        Command::Compare(arguments) => compare::run(&arguments)?,
         Command::Explain(arguments) => return explain::run(&arguments),
         Command::Lint(arguments) => return lint::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use super::Fact;
-use crate::proc::{self, Pagemap};
+use crate::process::{self, Pagemap};
 
 pub fn facts() -> Vec<Fact> {
     vec![release(), mseal(), page_tables(), huge_pages(), map_count(), cpuid()]
@@ -50,7 +50,7 @@ fn page_tables() -> Fact {
     let address = &raw const HERE as u64;
     let page = Pagemap::open(std::process::id()).and_then(|pagemap| pagemap.page(address));
     match page {
-        Ok(Some(proc::Page { frame: Some(_), .. })) => Fact::good(NAME, "shows frame numbers"),
+        Ok(Some(process::Page { frame: Some(_), .. })) => Fact::good(NAME, "shows frame numbers"),
         Ok(_) => Fact::limited(
             NAME,
             "hides frame numbers",

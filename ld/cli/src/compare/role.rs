@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use crate::strace::Call;
+use super::strace::Call;
 
 /// What a call does for the start of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -62,6 +62,34 @@ impl Role {
             Self::GiveBack => "give back",
             Self::Program => "libc and the program itself",
             Self::End => "end",
+        }
+    }
+
+    /// Why a start needs it, for people who see it for the first time.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Start => "The kernel maps the program and its dynamic linker, and starts the linker.",
+            Self::OpenIndex => "/etc/ld.so.cache says in which folder each library of the system lies.",
+            Self::MapIndex => "The index is read where it lies, without a copy.",
+            Self::Open => "A library that the program or another library needs; each is opened once.",
+            Self::LookInVain => "A place where a library could have been, by the search rules of ld.so(8).",
+            Self::Folder => "When a folder is not there, no file in it has to be looked for.",
+            Self::Origin => "$ORIGIN in search paths stands for it.",
+            Self::ReadHeader => "The ELF header says which parts of the file go where in memory.",
+            Self::Identify => "Device and inode tell whether this file is loaded already under another name.",
+            Self::Reserve => "Room for all of a library's segments, which lie at fixed distances.",
+            Self::MapText => "Readable and executable, never written: in memory once, however many processes map it.",
+            Self::MapData => "Private and writable: a page is copied when it is first written.",
+            Self::MapRest => "Constants, symbol names, relocations: in memory once, as text is.",
+            Self::MapZeroed => "Data that begins as zeros (bss) has no bytes in the file.",
+            Self::Close => "A mapping keeps the file, so its descriptor is not needed any more.",
+            Self::Memory => "For the linker's own lists, and for thread-local variables.",
+            Self::Thread => "Its descriptor, its thread-local variables, and what the kernel does when it ends.",
+            Self::Unprotect => "Relocations in pages that are mapped read-only.",
+            Self::Protect => "What was only written while linking is read-only from now on (RELRO).",
+            Self::GiveBack => "Memory or mappings that are not needed after the start.",
+            Self::Program => "The start is over, or libc's part of it runs.",
+            Self::End => "The process gives back all that it has.",
         }
     }
 }
@@ -260,8 +288,7 @@ mod tests {
 
     fn call(name: &str, arguments: &[&str], result: &str) -> Call {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let line = format!("{name}({}) = {result}", arguments.join(", "));
-        Call { name: name.to_owned(), arguments, result: result.to_owned(), line }
+        Call::new(name, arguments, result.to_owned())
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::process::launch::apply_surroundings;
+
 /// One system call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -25,6 +27,12 @@ pub struct Trace {
 }
 
 impl Call {
+    /// A call with the line that strace would write.
+    pub fn new(name: &str, arguments: Vec<String>, result: String) -> Self {
+        let line = format!("{name}({}) = {result}", arguments.join(", "));
+        Self { name: name.to_owned(), arguments, result, line }
+    }
+
     /// The file that a descriptor argument stands for.
     pub fn descriptor(&self, index: usize) -> Option<&str> {
         descriptor(self.arguments.get(index)?)
@@ -62,15 +70,7 @@ pub fn trace(command: &Command) -> Result<Trace> {
     // The calls go to a pipe of their own: descriptor 2 is free once the command's errors are thrown away by sh.
     strace.args(["-y", "-s", "24", "-e", "signal=none", "--", "/bin/sh", "-c", "exec \"$@\" 2>/dev/null", "sh"]);
     strace.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
-    if let Some(folder) = command.get_current_dir() {
-        strace.current_dir(folder);
-    }
+    apply_surroundings(command, &mut strace);
     let output = strace
         .stdin(Stdio::null())
         .stdout(Stdio::null())
