@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use folio_elf::dynamic::DF_1_PIE;
 use folio_elf::{Lossy, version::Need};
 use folio_link::graph::{self, Loader, Needs, Source};
 use folio_link::object::{Kind, Object, ObjectId, Objects};
@@ -104,7 +105,10 @@ impl Plan {
         let path = program.as_os_str().as_bytes();
         let mut objects = Objects::new();
         let executable = adopt_program(&mut disk, path).with_context(|| format!("{shown}"))?;
-        ensure!(executable.dynamic.is_some(), "{shown}: statically linked, so there is nothing to plan");
+        // A static PIE relocates itself, and names nobody to do it (ld(1), -static-pie).
+        let is_static_pie = executable.flags_1() & DF_1_PIE != 0 && executable.placement.interpreter.is_none();
+        let is_static = executable.dynamic.is_none() || is_static_pie;
+        ensure!(!is_static, "{shown}: statically linked, so there is nothing to plan");
         let interpreter = adopt_interpreter(&mut disk, &executable)?;
         let secure = gains_rights(program)?;
         let mut search = new_search(environment, secure, &executable.origin);

@@ -14,6 +14,8 @@ fn files_that_are_none() {
     shop.write("text", b"Some text, longer than the header that every ELF file begins with\n");
     shop.write("script", b"#!/bin/sh\n# A script, longer than the header that every ELF file begins with\n");
     shop.compile("void _start(void) { for (;;); }", "static", &["-static", "-nostdlib"]);
+    shop.compile("void _start(void) { for (;;); }", "static-pie", &["-static-pie", "-nostdlib"]);
+    assert!(complaint(&folio(["explain", &shop.text("static-pie")])).contains("statically linked"));
     for (name, explained, linted) in [
         ("absent", "No such file or directory", "No such file or directory"),
         ("empty", "file too short", "file too short"),
