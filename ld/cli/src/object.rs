@@ -13,7 +13,7 @@ use goblin::elf64::program_header::{PF_W, PF_X, PT_DYNAMIC, PT_GNU_RELRO, PT_LOA
 use serde::Serialize;
 
 pub use relocations::Slot;
-pub use symbols::{Section, Symbol};
+pub use symbols::{Section, Symbol, read as names};
 
 use crate::process::PAGE;
 

@@ -67,8 +67,8 @@ pub fn writable_constants(library: &Library) -> Option<Finding> {
     let mut tables: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for place in library.places.iter().filter(is_pointer) {
         // Without a symbol it cannot be told what belongs together.
-        if let Some((range, name)) = library.names.symbol(place.at) {
-            tables.entry(name).or_insert((0, range.end - range.start)).0 += 1;
+        if let Some(symbol) = library.names.symbol(place.at) {
+            tables.entry(&symbol.name).or_insert((0, symbol.size)).0 += 1;
         }
     }
     tables.retain(|_, (count, size)| *count >= 4 && *count * 2 >= *size / 8);
