@@ -151,26 +151,35 @@ fn map_named(length: usize) -> Option<*mut u8> {
     Some(start)
 }
 
+/// Memory for an [`Arena`] to begin with: zeros, so that a static one is in `.bss`.
 #[repr(C, align(64))]
-struct FirstRegion(UnsafeCell<[u8; FIRST_REGION]>);
+pub struct FirstRegion(UnsafeCell<[u8; FIRST_REGION]>);
+
+// SAFETY: the bytes are handed out in disjoint pieces by an atomic count.
+unsafe impl Sync for FirstRegion {}
+
+impl FirstRegion {
+    #[expect(clippy::new_without_default, reason = "one is made, and it is static")]
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new([0; FIRST_REGION]))
+    }
+}
 
 /// A `#[global_allocator]` without locks. See the module's text.
 pub struct Arena {
-    first: FirstRegion,
+    first: &'static FirstRegion,
     first_used: AtomicUsize,
     /// Null: the first region is in use.
     current: AtomicPtr<Region>,
     free: [FreeList; CLASSES + ALIGNED_CLASSES],
 }
 
-// SAFETY: the bytes of the first region are handed out in disjoint pieces by an atomic count.
-unsafe impl Sync for Arena {}
-
 impl Arena {
-    /// All zeros, so that a static arena is in `.bss`.
-    pub const fn new() -> Self {
+    /// `first` is this arena's alone. The reference makes a static arena part of `.data`, on a page that is written at every
+    /// start anyway.
+    pub const fn new(first: &'static FirstRegion) -> Self {
         Self {
-            first: FirstRegion(UnsafeCell::new([0; FIRST_REGION])),
+            first,
             first_used: AtomicUsize::new(0),
             current: AtomicPtr::new(ptr::null_mut()),
             free: [const { FreeList(AtomicU64::new(0)) }; CLASSES + ALIGNED_CLASSES],
@@ -199,6 +208,20 @@ impl Arena {
                 let _ = unsafe { syscall::unmap_memory(region, REGION) };
             }
         }
+    }
+
+    /// Lets a chunk grow where it is, if it is the last one that was cut from its region.
+    fn extend(&self, chunk: *mut u8, old: usize, new: usize) -> bool {
+        let current = self.current.load(Ordering::Acquire);
+        let (used, base, length) = if current.is_null() {
+            (&self.first_used, self.first.0.get().cast::<u8>(), FIRST_REGION)
+        } else {
+            // SAFETY: a region that was published stays mapped.
+            (unsafe { &(*current).used }, current.cast(), REGION)
+        };
+        let start = (chunk as usize).wrapping_sub(base as usize);
+        let (Some(end), Some(longer)) = (start.checked_add(old), start.checked_add(new)) else { return false };
+        longer <= length && used.compare_exchange(end, longer, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// A mapping of its own. mmap(2) aligns to pages; more is had by cutting a longer mapping.
@@ -232,12 +255,6 @@ impl Arena {
                 None => Some((self.fresh(size, align)?, true)),
             },
         }
-    }
-}
-
-impl Default for Arena {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -280,6 +297,11 @@ unsafe impl GlobalAlloc for Arena {
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
         match (Class::of(layout), Class::of(new_layout)) {
             (Some(old), Some(new)) if old == new => memory,
+            (Some(Class::Chunk { size: old, .. }), Some(Class::Chunk { size: new, align, .. }))
+                if align == GRAIN && new > old && self.extend(memory, old, new) =>
+            {
+                memory
+            }
             (Some(Class::Mapping { size: old }), Some(Class::Mapping { size: new })) if layout.align() <= PAGE => {
                 // SAFETY: the mapping is the caller's, and the caller goes on with the address that is returned.
                 unsafe { syscall::remap_memory(memory, old, new) }.unwrap_or(ptr::null_mut())

@@ -19,7 +19,11 @@ mod processor;
 mod report;
 mod start;
 
-use folio_runtime::allocator::Arena;
+use folio_runtime::allocator::{Arena, FirstRegion};
 
 #[global_allocator]
-static ARENA: Arena = Arena::new();
+static ARENA: Arena = Arena::new(&FIRST_REGION);
+
+#[allow(unsafe_code, reason = "where a static lies is no matter of safety; the linker script knows the section")]
+#[unsafe(link_section = ".bss.large.first_region")]
+static FIRST_REGION: FirstRegion = FirstRegion::new();

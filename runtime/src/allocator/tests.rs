@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 fn arena() -> &'static Arena {
-    Box::leak(Box::new(Arena::new()))
+    Box::leak(Box::new(Arena::new(Box::leak(Box::new(FirstRegion::new())))))
 }
 
 fn layout(size: usize, align: usize) -> Layout {
@@ -220,7 +220,8 @@ fn threads_take_disjoint_pieces_of_a_region() {
 /// back: the list's head looks as before, but what follows it has changed.
 #[test]
 fn a_handler_may_allocate_in_the_middle_of_a_call() {
-    static ARENA: Arena = Arena::new();
+    static FIRST: FirstRegion = FirstRegion::new();
+    static ARENA: Arena = Arena::new(&FIRST);
     static HANDLED: AtomicUsize = AtomicUsize::new(0);
     static SPOILED: AtomicUsize = AtomicUsize::new(0);
     static HELD: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());

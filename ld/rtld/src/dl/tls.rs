@@ -57,6 +57,7 @@ pub struct Slots {
 }
 
 /// Modules by id; slot 0 is unused.
+#[unsafe(link_section = ".bss.large.slots")]
 pub static SLOTS: Slots = Slots {
     length: AtomicUsize::new(0),
     next: AtomicUsize::new(0),

@@ -126,10 +126,7 @@ impl Environment {
         }
         // Folio's memory is to be named from its first mapping on, and which libc there will be is not known yet.
         if let Some(text) = environment.tunables {
-            let values = Values::new(libc::any_layout(), Some(text), |_| None, secure, |_| {});
-            if values.number_if_set("glibc.mem.decorate_maps").is_some_and(|wanted| wanted != 0) {
-                allocator::name_mappings();
-            }
+            name_mappings_if_asked(text, secure);
         }
         if environment.dynamic_weak {
             debug::let_weak_yield();
@@ -137,5 +134,14 @@ impl Environment {
         // Which direct dependencies are used shows only when all references are bound.
         environment.bind_now |= environment.debug.contains(Categories::UNUSED);
         environment
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn name_mappings_if_asked(tunables: &'static [u8], secure: bool) {
+    let values = Values::new(libc::any_layout(), Some(tunables), |_| None, secure, |_| {});
+    if values.number_if_set("glibc.mem.decorate_maps").is_some_and(|wanted| wanted != 0) {
+        allocator::name_mappings();
     }
 }

@@ -13,6 +13,7 @@ use core::ptr::with_exposed_provenance_mut;
 use core::sync::atomic::Ordering;
 
 use folio_glibc::layout::Layout;
+use folio_link::placement::PAGE;
 use folio_runtime::syscall;
 
 use crate::abi::globals::{__nptl_initial_report_events, __rseq_offset, __rseq_size};
@@ -52,8 +53,12 @@ pub struct Birth {
 pub fn create(layout: &Layout, global: Record, birth: &Birth) -> Option<Record> {
     let p = &layout.pthread;
     let size = usize::from(p.size);
+    let align = usize::try_from(birth.align).ok()?;
     let below = usize::try_from(birth.static_size).ok()?;
-    let memory = Memory::from_size_align(below.checked_add(size)?, usize::try_from(birth.align).ok()?).ok()?;
+    // The control block ends with a page, and the static TLS in use is next to it: few pages are touched.
+    let whole = below.checked_add(size)?.checked_add(align)?.checked_next_multiple_of(PAGE as usize)?;
+    let below = (whole - size) & !(align - 1);
+    let memory = Memory::from_size_align(whole, align).ok()?;
     // SAFETY: the size is not zero.
     let base = unsafe { alloc_zeroed(memory) };
     if base.is_null() {
