@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
@@ -30,6 +30,7 @@ use strace::Trace;
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// A path, or a name to look for in PATH
+    #[arg(value_hint = ValueHint::CommandName)]
     program: String,
     /// What the program gets as its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueHint};
 use serde::Serialize;
 
 pub use detail::{PrivatePage, private_pages};
@@ -39,7 +39,7 @@ use survey::Depth;
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// A program to start: a path, or a name to look for in PATH
-    #[arg(required_unless_present_any = ["pids", "all"], conflicts_with_all = ["pids", "all"])]
+    #[arg(value_hint = ValueHint::CommandName, required_unless_present_any = ["pids", "all"], conflicts_with_all = ["pids", "all"])]
     program: Option<String>,
     /// What the program gets as its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

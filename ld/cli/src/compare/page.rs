@@ -78,8 +78,11 @@ fn tiles(comparison: &Comparison) -> String {
     };
     let mut text = String::from("<div class=\"tiles\">\n");
     if let Some(timing) = &comparison.timing {
-        // The ratio of pairs, which is not the ratio of the medians: what disturbs both runs of a pair cancels out.
-        text += &tile("from start to end, median", timing.glibc.median, timing.folio.median, timing.ratio, "µs");
+        // The ratio of pairs, which is not the ratio of the medians: what disturbs both runs of a pair cancels out. It
+        // stands there when it is more than the spread.
+        let certain = timing.ratio_to < 1.0 || timing.ratio_from > 1.0;
+        let ratio = if certain { timing.ratio } else { f64::NAN };
+        text += &tile("from start to end, median", timing.glibc.median, timing.folio.median, ratio, "µs");
     }
     let mut counted = |words, glibc: u64, folio: u64, unit| {
         let (glibc, folio) = (glibc as f64, folio as f64);
@@ -151,11 +154,13 @@ fn times(glibc: &Times, folio: &Times) -> String {
 /// Pairs of bars by role.
 fn counts(comparison: &Comparison) -> String {
     let counts = comparison.counts();
-    let most = counts.iter().map(|count| count.glibc.max(count.folio)).max().unwrap_or(1).max(1);
+    // The program's own calls can be thousands, and would make the linker's disappear.
+    let linker = counts.iter().filter(|count| count.role != Role::Program);
+    let most = linker.map(|count| count.glibc.max(count.folio)).max().unwrap_or(1).max(1);
     let mut rows = String::new();
     for count in &counts {
         let bar = |number: usize, side: &str| {
-            let width = number as f64 * 100.0 / most as f64;
+            let width = (number as f64 * 100.0 / most as f64).min(100.0);
             format!(
                 "<div class=\"pair\"><i class=\"f{} {side}\" style=\"width:{width:.2}%\"></i><span>{number}</span></div>",
                 letter(count.role)
@@ -171,7 +176,7 @@ fn counts(comparison: &Comparison) -> String {
         );
     }
     format!(
-        "<p class=\"soft\">The upper, paler bar is glibc's.</p>\n<div class=\"scroll\"><table class=\"counts\"><tbody>\n{rows}\
+        "<p class=\"soft\">The upper, paler bar is glibc's. Bars of the program's own calls end at the edge.</p>\n<div class=\"scroll\"><table class=\"counts\"><tbody>\n{rows}\
          </tbody></table></div>\n"
     )
 }

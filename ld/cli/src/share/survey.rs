@@ -120,13 +120,23 @@ pub enum Depth {
     Bytes,
 }
 
+/// How often processes are looked at again when page tables and smaps belong to two moments.
+const ATTEMPTS: usize = 4;
+
 /// Looks at these processes as they are now.
 pub fn survey(pids: &[u32]) -> Result<Survey> {
     ensure!(!pids.is_empty(), "no process was named");
     let distinct: HashSet<&u32> = pids.iter().collect();
     ensure!(distinct.len() == pids.len(), "a process was named twice");
-    let snapshots = pids.iter().map(|pid| Snapshot::take(*pid)).collect::<Result<Vec<_>>>()?;
-    Ok(of_snapshots(&snapshots, Depth::Bytes))
+    // Whether a page is shared changes with any process of the machine that comes or goes between two readings.
+    for attempt in 1.. {
+        let snapshots = pids.iter().map(|pid| Snapshot::take(*pid)).collect::<Result<Vec<_>>>()?;
+        let survey = of_snapshots(&snapshots, Depth::Bytes);
+        if survey.smaps.differing == 0 || !survey.frames_visible || attempt == ATTEMPTS {
+            return Ok(survey);
+        }
+    }
+    unreachable!("the last attempt returns")
 }
 
 /// Puts together what was seen.

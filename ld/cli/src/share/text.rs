@@ -207,11 +207,15 @@ pub fn notes(survey: &Survey) -> Vec<String> {
     let Agreement { mappings, differing } = survey.smaps;
     notes.push(match differing {
         0 => format!("Counted page by page; smaps gives the same figures for all {mappings} mappings."),
-        _ => format!(
-            "Counted page by page; smaps gives the same figures for {} of {mappings} mappings. The others changed meanwhile, \
-             or hold pages of which only root sees whether they are dirty.",
-            mappings - differing
-        ),
+        _ => {
+            let why = if survey.frames_visible {
+                "The others changed meanwhile, or other processes did that have the same pages."
+            } else {
+                "The others changed meanwhile, or hold pages of which only root sees whether they are dirty."
+            };
+            let agreeing = mappings - differing;
+            format!("Counted page by page; smaps gives the same figures for {agreeing} of {mappings} mappings. {why}")
+        }
     });
     if !survey.frames_visible {
         notes.push(
