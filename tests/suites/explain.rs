@@ -123,7 +123,7 @@ fn tests() -> Result<Vec<Trial>> {
             let Some(program) = find(name) else {
                 return Ok(Verdict::Skip(format!("{name} is not installed (tests/packages.txt names its package)")));
             };
-            compared(&command, &program, argument, &[], Path::new("/"))
+            compared(name, &command, &program, argument, &[], Path::new("/"))
         }));
     }
     for (name, script, environment) in SPECIAL {
@@ -132,7 +132,7 @@ fn tests() -> Result<Vec<Trial>> {
             let folder = workspace::fresh(&format!("explain/{name}"))?;
             let made = Run::new("/bin/sh").args(["-ec", script]).in_folder(&folder).outcome()?;
             ensure!(made.status == Status::Exit(0), "{}", String::from_utf8_lossy(&made.stderr));
-            compared(&command, &folder.join("program"), "", environment, &folder)
+            compared(name, &command, &folder.join("program"), "", environment, &folder)
         }));
     }
     Ok(tests)
@@ -150,6 +150,7 @@ struct Start {
 }
 
 fn compared(
+    name: &str,
     command: &Path,
     program: &Path,
     argument: &str,
@@ -162,15 +163,14 @@ fn compared(
         }
         run.in_folder(folder)
     };
-    let log = workspace::target("explain")?.join(format!("debug-{:?}", std::thread::current().id()));
+    let logs = workspace::fresh(&format!("explain/logs-{name}"))?;
     let arguments: Vec<OsString> = if argument.is_empty() { vec![] } else { vec![argument.into()] };
     let run = with(Run::new(program).args(arguments))
         .env("LD_BIND_NOW", "1")
         .env("LD_DEBUG", "files,bindings,versions")
-        .env("LD_DEBUG_OUTPUT", &log);
+        .env("LD_DEBUG_OUTPUT", logs.join("log"));
     run.outcome()?;
-    // Each process writes a file of its own: the program's is the one whose first line is the oldest.
-    let glibc = spoken(&first_log(&log)?, program)?;
+    let glibc = spoken(&first_log(&logs)?, program)?;
     let explained = with(Run::new(command).args(["explain", "--json", "--bindings"]).args([program])).outcome()?;
     ensure!(explained.status == Status::Exit(0), "{}", String::from_utf8_lossy(&explained.stderr));
     let folio = planned(&serde_json::from_slice(&explained.stdout)?)?;
@@ -203,25 +203,16 @@ fn compared(
     Ok(Verdict::from_findings(findings))
 }
 
-/// The log of the process that was started first; the others are its children's.
-fn first_log(stem: &Path) -> Result<String> {
-    let folder = stem.parent().context("a log lies in a folder")?;
-    let prefix = format!("{}.", stem.file_name().context("a log has a name")?.to_string_lossy());
+/// The log of the process that was started first. The others are its children's, whose numbers may be lower.
+fn first_log(folder: &Path) -> Result<String> {
     let mut logs = Vec::new();
     for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(pid) = name.strip_prefix(&prefix) {
-            logs.push((pid.parse::<u32>()?, path));
-        }
+        let entry = entry?;
+        logs.push((entry.metadata()?.created()?, entry.path()));
     }
     logs.sort();
-    let text =
-        String::from_utf8_lossy(&std::fs::read(&logs.first().context("the loader wrote no log")?.1)?).into_owned();
-    for (_, path) in logs {
-        std::fs::remove_file(path)?;
-    }
-    Ok(text)
+    let (_, first) = logs.first().context("the loader wrote no log")?;
+    Ok(String::from_utf8_lossy(&std::fs::read(first)?).into_owned())
 }
 
 /// Reads the lines of `LD_DEBUG`.
