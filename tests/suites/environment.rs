@@ -31,6 +31,8 @@ const MAKE: &str = "\
     echo 'int gone(void); extern int lost; int f(void) { return gone() + lost; }' | gcc -x c -shared -fPIC -o lib/libf.so -; \
     echo 'int f(void); int main(void) { return f(); }' | gcc -x c -o broken - -Llib -lf -Wl,-rpath,'$ORIGIN/lib' \
         -Wl,--unresolved-symbols=ignore-all; \
+    echo 'int help(void) { return 0; }' | gcc -x c -shared -fPIC -o lib/libfilter.so - -Wl,-f,libabsent.so; \
+    echo 'int help(void); int main(void) { return help(); }' | gcc -x c -o filtered - -Llib -lfilter -Wl,-rpath,'$ORIGIN/lib'; \
     gcc -DFAILS -o failing program.c -Llib -Wl,--no-as-needed -lweak -Wl,-rpath,'$ORIGIN/lib'; \
     echo 'int main(void) { return 0; }' | gcc -x c -o plain - -Wl,--no-as-needed -lm";
 
@@ -66,7 +68,7 @@ fn made() -> Result<&'static Path> {
 /// Name, program, environment.
 type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 28] = [
     ("failing_files", "failing", &[("LD_DEBUG", "files"), ("LD_BIND_NOW", "1")]),
     ("failing_bindings", "failing", &[("LD_DEBUG", "bindings"), ("LD_BIND_NOW", "1")]),
     ("failing_versions", "failing", &[("LD_DEBUG", "versions")]),
@@ -90,6 +92,7 @@ const CASES: [Case; 27] = [
     ("trace_program", "program", &[("LD_TRACE_LOADED_OBJECTS", "2")]),
     ("trace_empty", "program", &[("LD_TRACE_LOADED_OBJECTS", "")]),
     ("ldd_v", "program", &[("LD_TRACE_LOADED_OBJECTS", "1"), ("LD_VERBOSE", "1")]),
+    ("ldd_auxiliary", "filtered", &[("LD_TRACE_LOADED_OBJECTS", "1")]),
     ("ldd_u", "program", &[("LD_TRACE_LOADED_OBJECTS", "1"), ("LD_DEBUG", "unused")]),
     ("ldd_d", "broken", &[("LD_TRACE_LOADED_OBJECTS", "1"), ("LD_WARN", "yes")]),
     ("ldd_r", "broken", &[("LD_TRACE_LOADED_OBJECTS", "1"), ("LD_WARN", "yes"), ("LD_BIND_NOW", "yes")]),
@@ -98,6 +101,12 @@ const CASES: [Case; 27] = [
         "broken",
         &[("LD_TRACE_LOADED_OBJECTS", "1"), ("LD_WARN", "yes"), ("LD_BIND_NOW", "yes"), ("LD_VERBOSE", "1")],
     ),
+];
+
+/// Words of direct starts under `LD_DEBUG=libs`. Without `glibc-hwcaps` folders, which glibc's loader looks for by trying files.
+const LOADER_WORDS: [(&str, &[&str]); 2] = [
+    ("tried", &["--glibc-hwcaps-mask", "none", "--library-path", "lib:nowhere:other", "./plain"]),
+    ("tried_and_missing", &["--glibc-hwcaps-mask", "none", "--library-path", "other", "--inhibit-cache", "./failing"]),
 ];
 
 /// What glibc's loader looks up for itself, on behalf of the program.
@@ -117,6 +126,11 @@ fn tests() -> Result<Vec<Trial>> {
         for (name, program, environment) in CASES {
             let with = interpreter.clone();
             tests.push(in_place(place, name, move |folder, root| variables(folder, root, program, environment, &with)));
+        }
+        // Up to 2.36 glibc's loader tries the directories of old hwcaps, too, which Folio does not know.
+        for (name, words) in LOADER_WORDS.into_iter().filter(|_| place.is_some()) {
+            let with = interpreter.clone();
+            tests.push(in_place(place, name, move |folder, root| searches_of_loader(folder, root, words, &with)));
         }
         for option in ["--list-tunables", "--list-diagnostics"] {
             let with = interpreter.clone();
@@ -236,6 +250,22 @@ fn option_of_loader(folder: &Path, root: Option<&Root>, option: &str, interprete
         run.env("GLIBC_TUNABLES", tunables).env("MALLOC_TOP_PAD_", "4096").env("SECRET", "x")
     };
     compared(&run(GLIBC.into()), &run(interpreter.path().to_owned()), root, interpreter)
+}
+
+/// Where a direct start looks for libraries, and what it finds there: nothing, or files of another class or machine.
+fn searches_of_loader(
+    folder: &Path,
+    root: Option<&Root>,
+    words: &[&str],
+    interpreter: &Interpreter,
+) -> Result<Verdict> {
+    let make = "mkdir other; cp lib/libweak.so other/libm.so.6; cp lib/libweak.so other/libweak.so; \
+        printf '\\001' | dd of=other/libm.so.6 bs=1 seek=4 conv=notrunc status=none; \
+        printf '\\050' | dd of=other/libweak.so bs=1 seek=18 conv=notrunc status=none";
+    let made = Run::new("/bin/sh").args(["-ec", make]).in_folder(folder).outcome()?;
+    ensure!(made.status == Status::Exit(0), "{}", String::from_utf8_lossy(&made.stderr));
+    let run = |loader: &Path| Run::new(loader).args(words).in_folder(folder).env("LD_DEBUG", "libs");
+    compared(&run(Path::new(GLIBC)), &run(interpreter.path()), root, interpreter)
 }
 
 /// Lines go to the file that `LD_DEBUG_OUTPUT` names, with the process' number behind, and nowhere else.

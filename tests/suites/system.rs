@@ -47,12 +47,14 @@ const CLOSED: &str = "descriptors";
 
 /// Each one an attempt of an ordinary user to have a say in a privileged program. Of the variables that are removed from
 /// the environment, these are the ones that every supported glibc removes.
-const ATTEMPTS: [(&str, &[(&str, &str)]); 7] = [
+const ATTEMPTS: [(&str, &[(&str, &str)]); 9] = [
     (CLOSED, &[]),
     ("trace", &[("LD_TRACE_LOADED_OBJECTS", "1")]),
     ("library_path", &[("LD_LIBRARY_PATH", "{dir}/evil")]),
     ("preload", &[("LD_PRELOAD", "{dir}/evil/loud.so")]),
     ("preload_name", &[("LD_PRELOAD", "loud.so"), ("LD_LIBRARY_PATH", "{dir}/evil")]),
+    ("audit", &[("LD_AUDIT", "{dir}/evil/loud.so")]),
+    ("audit_name", &[("LD_AUDIT", "loud.so"), ("LD_LIBRARY_PATH", "{dir}/evil")]),
     ("debug", &[("LD_DEBUG", "all"), ("LD_DEBUG_OUTPUT", "{dir}/evil/debug")]),
     (
         "environment",
@@ -153,9 +155,11 @@ fn secure(attempt: &str, program: &str, environment: &[(&str, &str)], interprete
         String::from_utf8_lossy(&expected.stderr)
     );
     let (mut expected, mut actual) = (expected, run(&copy)?);
-    // Folio does not even look at LD_PRELOAD here, where glibc looks into the default folders and then complains.
+    // Folio does not even look at LD_PRELOAD and LD_AUDIT here, where glibc looks into the default folders and then complains.
     for outcome in [&mut expected, &mut actual] {
-        outcome.stderr = compare::without_lines(&outcome.stderr, "from LD_PRELOAD cannot be preloaded");
+        for complaint in ["from LD_PRELOAD cannot be preloaded", "cannot be loaded as audit interface"] {
+            outcome.stderr = compare::without_lines(&outcome.stderr, complaint);
+        }
     }
     // An error message begins with the program's own path.
     for stream in [&mut actual.stdout, &mut actual.stderr] {

@@ -137,7 +137,9 @@ impl Plan {
             }
         }
         let mut missing_objects = Vec::new();
-        let closure = loader.closure(&roots, &mut |_, error| missing_objects.push(error));
+        let closure = loader.closure(&roots, &mut |missing| {
+            missing_objects.extend((!missing.is_optional).then_some(missing.error));
+        });
         let mut plan = Plan {
             program: program.to_owned(),
             executable,

@@ -28,6 +28,16 @@ pub trait Source<'m>: Files<Error = Problem> {
     fn origin(&mut self, path: &[u8]) -> Vec<u8>;
 }
 
+/// A dependency that cannot be loaded.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// Where in the list of what was loaded it would stand.
+    pub place: usize,
+    pub error: Error,
+    /// It is an auxiliary object: who names it works without.
+    pub is_optional: bool,
+}
+
 /// The loading of objects into one namespace.
 pub struct Loader<'l, 'm, S, O> {
     pub objects: &'l mut Objects<'m>,
@@ -200,7 +210,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
 
     /// Loads everything that `roots` need. The result starts with `roots`, and what these are filters of, and lists each
     /// object once, breadth first; what cannot be loaded is reported, with its place in that list, and left out.
-    pub fn closure(&mut self, roots: &[ObjectId], report: &mut impl FnMut(usize, Error)) -> Vec<ObjectId> {
+    pub fn closure(&mut self, roots: &[ObjectId], report: &mut impl FnMut(Missing)) -> Vec<ObjectId> {
         let mut closure: Vec<ObjectId> = Vec::with_capacity(roots.len() * 2);
         for &root in roots {
             if !closure.contains(&root) {
@@ -241,13 +251,14 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         id: ObjectId,
         place: &mut usize,
         closure: &mut Vec<ObjectId>,
-        report: &mut impl FnMut(usize, Error),
+        report: &mut impl FnMut(Missing),
     ) {
         let Some(dynamic) = self.objects[id].dynamic else { return };
         for (kind, name) in dynamic.dependencies() {
             let Some(name) = name else {
                 let problem = Problem::StringTable;
-                report(closure.len(), Error::new(self.objects[id].display_name(self.program), problem));
+                let error = Error::new(self.objects[id].display_name(self.program), problem);
+                report(Missing { place: closure.len(), error, is_optional: false });
                 continue;
             };
             let is_filtee = kind != Dependency::Needed;
@@ -266,10 +277,12 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
                     }
                 }
                 // A filter does its own work where there is no auxiliary object; only a forbidden name is an error.
-                Err(error) if kind == Dependency::Auxiliary && error.problem != Problem::TokenInSecureProgram => {}
+                Err(error) if kind == Dependency::Auxiliary && error.problem != Problem::TokenInSecureProgram => {
+                    report(Missing { place: *place, error, is_optional: true });
+                }
                 Err(error) => {
                     let requester = self.objects[id].display_name(self.program);
-                    report(closure.len(), error.required_by(requester));
+                    report(Missing { place: closure.len(), error: error.required_by(requester), is_optional: false });
                 }
             }
         }

@@ -33,7 +33,7 @@ use crate::report;
 
 pub use lookups::{Lookups, let_weak_yield};
 pub use scopes::{initial_scopes, joins_global_scope, show_scope};
-pub use searches::{Searches, version_wanted};
+pub use searches::{REMARKS, Searches, version_wanted};
 pub use statistics::{Phase, final_statistics, statistics};
 
 bitflags! {

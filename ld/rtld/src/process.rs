@@ -138,6 +138,8 @@ pub struct Process {
     /// The program's name in messages: `argv[0]`.
     pub program: &'static [u8],
     pub arguments: Arguments,
+    /// What takes the place of `LD_LIBRARY_PATH` came with `--library-path`.
+    pub library_path_by_option: bool,
     /// `LD_BIND_NOW`.
     pub bind_now: bool,
     /// Written while the process starts.

@@ -143,7 +143,11 @@ impl Process {
     /// Paths of everything that `roots` need.
     fn closure(&mut self, roots: &[ObjectId]) -> Vec<String> {
         let mut errors = Vec::new();
-        let closure = self.loader().closure(roots, &mut |place, error| errors.push((place, error.to_string())));
+        let closure = self.loader().closure(roots, &mut |missing| {
+            if !missing.is_optional {
+                errors.push((missing.place, missing.error.to_string()));
+            }
+        });
         self.errors.extend(errors);
         closure.iter().map(|&id| self.path(id)).collect()
     }

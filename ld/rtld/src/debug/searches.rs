@@ -4,12 +4,16 @@ use core::fmt::Write;
 
 use folio_elf::Lossy;
 use folio_elf::version::Need;
+use folio_glibc::layout::Version;
 use folio_link::object::{Object, ObjectId, Objects};
-use folio_link::search::{Listing, Observe, Redirect, Reference, Rule};
+use folio_link::search::{Listing, Observe, Redirect, Reference, Refusal, Rule};
 
 use crate::audit::Auditing;
 
 use super::{Categories as C, Lines, is_on, say};
+
+/// The first release that says of each attempt of a search what became of it.
+pub const REMARKS: Version = Version { major: 2, minor: 43 };
 
 /// The eyes on searches for objects of one namespace.
 pub struct Searches<'p> {
@@ -19,6 +23,8 @@ pub struct Searches<'p> {
     pub from: Option<usize>,
     /// The path list that takes the place of `LD_LIBRARY_PATH` came with `--library-path`.
     pub by_option: bool,
+    /// What became of each attempt is said, too.
+    pub remarks: bool,
     /// Auditors that have a say in them.
     pub auditing: Option<Auditing<'p>>,
 }
@@ -107,6 +113,18 @@ impl Observe for Searches<'_> {
             say(C::LIBS, format_args!("  trying file={}\n", Lossy(path)));
         }
         self.auditing.as_mut().map(|auditing| auditing.trying(path, rule)).unwrap_or_default()
+    }
+
+    fn refused(&mut self, _path: &[u8], _rule: Rule, reason: Refusal) {
+        let remark = match reason {
+            Refusal::Absent(_) => "no such file",
+            Refusal::OtherClass => "incompatible ELF class",
+            Refusal::OtherMachine => "incompatible ELF machine",
+            Refusal::Failed | Refusal::NotSetUserId | Refusal::NoDefaultLibraries => return,
+        };
+        if self.remarks {
+            say(C::LIBS, format_args!("    ({remark})\n"));
+        }
     }
 
     fn done(&mut self, _rule: Option<Rule>) {

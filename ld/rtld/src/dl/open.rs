@@ -22,7 +22,7 @@ use crate::abi::libc;
 use crate::abi::link_map::LinkMap;
 use crate::abi::publish::{self, Place};
 use crate::audit::{self, Activity, Auditing, REORDERED};
-use crate::debug::{self, Searches, version_wanted};
+use crate::debug::{self, REMARKS, Searches, version_wanted};
 use crate::dl::find_object;
 use crate::dl::tls;
 use crate::dl::unload;
@@ -168,7 +168,8 @@ fn load(
             program: process.program,
             namespace: number,
             from,
-            by_option: false,
+            by_option: process.library_path_by_option,
+            remarks: process.layout.version >= REMARKS,
             auditing: Auditing::of_opening(process, namespace),
         },
         executable: process.executable,
@@ -197,7 +198,9 @@ fn load(
     if is_new && is_refused(loader.objects, root) {
         errors.push(Error::new(name, Problem::NotForDlopen));
     } else {
-        closure = loader.closure(&[root], &mut |_, error| errors.push(error));
+        closure = loader.closure(&[root], &mut |missing| {
+            errors.extend((!missing.is_optional).then_some(missing.error));
+        });
     }
     let new: Vec<ObjectId> = members[first_new..].to_vec();
     // What only a start may load is not to be had as a dependency either.

@@ -13,8 +13,8 @@ use folio_link::object::{Identity, directory_of};
 use folio_link::placement::Placement;
 use folio_link::search::{Files, OpenError};
 use folio_link::{Errno, Problem};
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, stat};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, readlink, stat};
 use rustix::io::{pread, read};
 
 use crate::image::map::{self, FileBytes};
@@ -99,6 +99,12 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
 impl OpenFile {
     pub fn identity(&self) -> Identity {
         Identity { device: self.status.st_dev, inode: self.status.st_ino }
+    }
+
+    /// The file's path as the kernel knows it, without symbolic links and `.`; `None` where proc(5) cannot tell.
+    pub fn canonical_path(&self) -> Option<Vec<u8>> {
+        let link = alloc::format!("/proc/self/fd/{}", self.descriptor.as_raw_fd());
+        Some(readlink(link.as_str(), Vec::new()).ok()?.into_bytes())
     }
 
     /// Plans and makes the file's mappings.

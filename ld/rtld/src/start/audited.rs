@@ -20,9 +20,9 @@ use crate::abi::debugger::{self, Event};
 use crate::abi::libc;
 use crate::abi::publish::{self, Place};
 use crate::audit::{self, Activity, Auditing};
+use crate::debug::REMARKS;
 use crate::dl::{find_object, tls};
 use crate::image::execute;
-use crate::image::map;
 use crate::process::Process;
 use crate::report::{self, LOADING};
 use crate::start::cast::Cast;
@@ -64,10 +64,7 @@ pub fn prepare(
     show_what_is_asked_for(known, environment, false, auxiliary);
     let layout: &'static Layout = choose_layout(libc.as_ref(), stack, cast);
     if let Some(libc) = libc {
-        let (start, span, image) = (libc.placement.start(), libc.placement.span(), libc.image);
-        drop(libc);
-        // SAFETY: mapped just now, and what was decoded from it is dropped.
-        unsafe { map::unmap_object(start, span, image) };
+        discover::put_back(libc);
     }
     let process = publish_process(stack, environment, secure, objects, discovery, cast, layout);
     find_object::publish(process);
@@ -110,6 +107,7 @@ fn load(process: &'static Process, environment: &Environment, secure: bool, cast
             members: base.members.get_mut(),
             search: process.search.get_mut(),
             disk: process.disk.get_mut(),
+            remarks: process.layout.version >= REMARKS,
         }
     };
     let found = discover::load_all(place, environment, secure, cast, Some(Auditing::of_start(process)));

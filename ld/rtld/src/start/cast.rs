@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use folio_elf::Addr;
+use folio_glibc::layout::Version;
 use folio_link::error::{Error, Problem};
 use folio_link::graph::Source;
 use folio_link::object::{Kind, Object, ObjectId, Objects};
@@ -25,7 +26,7 @@ use crate::image::map;
 use crate::report::{self, LOADING};
 use crate::start::environment::Environment;
 use crate::start::options::{Options, Task};
-use crate::start::{handover, inventory};
+use crate::start::{discover, handover, inventory};
 
 /// The objects that are there before anything is loaded, and how Folio was called.
 pub struct Cast {
@@ -73,7 +74,15 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
         (executable, None, file_name)
     };
     let own_path = if is_direct { Some(file_name.to_bytes()) } else { interpreter_path(&executable) };
+    let canonical = executable.origin;
     executable.origin = origin_of_program(program_file, is_direct, environment.origin_path);
+    if is_direct
+        && canonical != executable.origin
+        && !canonical.is_empty()
+        && discover::release(stack, environment, false, &executable, &options.unwrap_or_default()) >= Some(CANONICAL)
+    {
+        executable.origin = canonical;
+    }
     let mut own = own;
     own.path = own_path.unwrap_or_default().to_vec();
     own.names = own.soname().map(<[u8]>::to_vec).into_iter().collect();
@@ -86,7 +95,11 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
     Cast { executable, interpreter, vdso, options, program_file, program, auditors: Vec::new() }
 }
 
-/// Maps the program of a direct start.
+/// The first release that takes `$ORIGIN` of a direct start from the canonical path of the program (*glibc elf/dl-load.c,
+/// _dl_map_object_from_fd*).
+const CANONICAL: Version = Version { major: 2, minor: 43 };
+
+/// Maps the program of a direct start; its origin is that of its canonical path.
 fn map_program(path: &'static CStr, options: &Options) -> Object<'static> {
     let name = path.to_bytes();
     let fail = |problem: Problem| -> ! {
@@ -106,10 +119,12 @@ fn map_program(path: &'static CStr, options: &Options) -> Object<'static> {
         Err(search::OpenError::OtherMachine) => fail(Problem::Open(folio_link::Errno::ENOENT)),
         Err(search::OpenError::Failed(problem)) => fail(problem),
     };
+    let canonical = file.canonical_path().unwrap_or_default();
     let (placement, image) = file.map().unwrap_or_else(|problem| fail(problem));
     // Which file it is stays unknown, as when the kernel maps it: to open the program as a library is to load it anew,
     // which is refused (glibc elf/dl-load.c, _dl_map_object_from_fd).
-    let object = Object::decode(Kind::Executable, b"", placement, image).unwrap_or_else(|problem| fail(problem));
+    let mut object = Object::decode(Kind::Executable, b"", placement, image).unwrap_or_else(|problem| fail(problem));
+    object.origin = search::dst::origin_of(&canonical).to_vec();
     if options.task == Task::Verify {
         exit_group(match (&object.dynamic, object.placement.interpreter) {
             (None, _) => 1,

@@ -10,8 +10,9 @@ use core::ffi::CStr;
 use folio_elf::Lossy;
 use folio_elf::version::Need;
 use folio_glibc::cpu::{self, Memo, NoTunables};
+use folio_glibc::layout::Version;
 use folio_link::error::Error;
-use folio_link::graph::{self, Loader};
+use folio_link::graph::{self, Loader, Missing};
 use folio_link::object::{Kind, Object, ObjectId, Objects};
 use folio_link::search::cache::Hwcaps;
 use folio_link::search::{self, Owner, PathList, Reference, Requester, Search, Settings, preload};
@@ -20,9 +21,11 @@ use folio_runtime::stack::Stack;
 use folio_runtime::syscall::exit_group;
 use linux_raw_sys::auxvec::AT_PLATFORM;
 
+use crate::abi::libc;
 use crate::audit::Auditing;
-use crate::debug::{self, Phase, Searches, version_wanted};
+use crate::debug::{self, Categories, Phase, REMARKS, Searches, version_wanted};
 use crate::image::files::{self, Disk};
+use crate::image::map;
 use crate::processor::Cpuid;
 use crate::report::{self, LOADING};
 use crate::start::cast::Cast;
@@ -48,7 +51,7 @@ pub struct Found {
     /// Search order: the executable, what was preloaded, and what they need.
     pub closure: Vec<ObjectId>,
     /// What is missing, and where in the closure it would be.
-    pub errors: Vec<(usize, Error)>,
+    pub missing: Vec<Missing>,
     pub version_errors: Vec<Error>,
 }
 
@@ -61,8 +64,11 @@ pub fn discover(
     cast: &Cast,
 ) -> Discovery {
     let mut discovery = begin(stack, environment, secure, objects, cast);
+    let options = cast.options.unwrap_or_default();
+    let remarks = debug::is_on(Categories::LIBS)
+        && release(stack, environment, secure, &objects[cast.executable], &options) >= Some(REMARKS);
     let Discovery { search, disk, members, .. } = &mut discovery;
-    let found = load_all(Place { objects, members, search, disk }, environment, secure, cast, None);
+    let found = load_all(Place { objects, members, search, disk, remarks }, environment, secure, cast, None);
     Discovery { found, ..discovery }
 }
 
@@ -78,7 +84,7 @@ pub fn begin(
     let options = cast.options.unwrap_or_default();
     let search = new_search(stack, environment, secure, &objects[cast.executable].origin, &options, &mut memo);
     let members = [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
-    let found = Found { closure: alloc::vec![cast.executable], errors: Vec::new(), version_errors: Vec::new() };
+    let found = Found { closure: alloc::vec![cast.executable], missing: Vec::new(), version_errors: Vec::new() };
     Discovery { search, disk: Disk::new(), memo, members, found }
 }
 
@@ -89,6 +95,8 @@ pub struct Place<'l> {
     pub members: &'l mut Vec<ObjectId>,
     pub search: &'l mut Search<'static>,
     pub disk: &'l mut Disk,
+    /// `LD_DEBUG` says of each attempt what became of it.
+    pub remarks: bool,
 }
 
 /// Loads what is to be preloaded, and all that the program needs; auditors may have a say in it.
@@ -100,7 +108,7 @@ pub fn load_all(
     auditing: Option<Auditing>,
 ) -> Found {
     let _phase = Phase::loading();
-    let Place { objects, members, search, disk } = place;
+    let Place { objects, members, search, disk, remarks } = place;
     let options = cast.options.unwrap_or_default();
     let mut loader = Loader {
         objects,
@@ -112,6 +120,7 @@ pub fn load_all(
             namespace: 0,
             from: None,
             by_option: options.ld_library_path.is_some(),
+            remarks,
             auditing,
         },
         executable: cast.executable,
@@ -123,8 +132,9 @@ pub fn load_all(
     if let (Some(auditing), Some(vdso)) = (&loader.observe.auditing, cast.vdso) {
         auditing.known(vdso);
     }
-    let mut errors = Vec::new();
-    let closure = loader.closure(&roots, &mut |place, error| errors.push((place, error)));
+    let mut missing = Vec::new();
+    let closure = loader.closure(&roots, &mut |dependency| missing.push(dependency));
+    missing.sort_by_key(|dependency| dependency.place);
     let mut version_errors = Vec::new();
     for &id in &closure {
         let mut watch = |need: &Need, provider: &Object| version_wanted(need, provider, &objects[id], cast.program, 0);
@@ -135,7 +145,7 @@ pub fn load_all(
     }
     disk.forget_cache();
     *members = list_order(&closure, cast);
-    Found { closure, errors, version_errors }
+    Found { closure, missing, version_errors }
 }
 
 /// The libc that a search for the executable finds, mapped and on no list.
@@ -150,6 +160,29 @@ pub fn libc(search: &mut Search<'static>, disk: &mut Disk, executable: Option<&O
     let found = search.find(disk, &mut (), &requester, Reference::Needed, b"libc.so.6").ok()?;
     let (placement, image) = found.file.map().ok()?;
     Object::decode(Kind::Library, &found.path, placement, image).ok()
+}
+
+/// The release of the libc that a search for the executable finds, where something depends on it before the search.
+pub fn release(
+    stack: &Stack,
+    environment: &Environment,
+    secure: bool,
+    executable: &Object,
+    options: &Options,
+) -> Option<Version> {
+    let mut search = new_search(stack, environment, secure, &executable.origin, options, &mut Memo::new(Cpuid));
+    let found = libc(&mut search, &mut Disk::new(), Some(executable))?;
+    let layout = libc::layout(&found).ok();
+    put_back(found);
+    layout.map(|layout| layout.version)
+}
+
+/// Unmaps an object that was only to be looked at.
+pub fn put_back(object: Object<'static>) {
+    let (start, span, image) = (object.placement.start(), object.placement.span(), object.image);
+    drop(object);
+    // SAFETY: it is on no list, and what was decoded from it is dropped.
+    unsafe { map::unmap_object(start, span, image) };
 }
 
 /// Makes the searches of a process whose program has this `$ORIGIN`.
@@ -229,10 +262,9 @@ fn list_order(closure: &[ObjectId], cast: &Cast) -> Vec<ObjectId> {
 impl Found {
     /// Ends the process, after naming them, if objects are missing.
     pub fn require_objects(&self, cast: &Cast) {
-        for (_, error) in &self.errors {
-            report::error(cast.program, LOADING, error);
-        }
-        if !self.errors.is_empty() {
+        let mut needed = self.missing.iter().filter(|missing| !missing.is_optional).peekable();
+        if needed.peek().is_some() {
+            needed.for_each(|missing| report::error(cast.program, LOADING, &missing.error));
             exit_group(report::FAILURE);
         }
     }

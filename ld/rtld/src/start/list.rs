@@ -8,7 +8,7 @@ use core::fmt::Write;
 use folio_elf::Lossy;
 use folio_elf::version::{self as records, VER_FLG_WEAK};
 use folio_link::error::{Error, Problem};
-use folio_link::graph::Needs;
+use folio_link::graph::{Missing, Needs};
 use folio_link::object::{Kind, Object, ObjectId, Objects};
 use folio_link::order::{Algorithm, Root, Sort};
 use folio_link::resolve::{Definition, Reference, Scope, Uniques, Watch};
@@ -38,7 +38,7 @@ pub fn print(objects: &Objects, discovery: &Discovery, cast: &Cast, environment:
         if environment.trace_program {
             line(&mut output, &objects[cast.executable]);
         }
-        list(&mut output, objects, discovery, cast);
+        list(&mut output, objects, discovery, cast, environment.trace);
     } else {
         output.push(b"\tstatically linked\n");
     }
@@ -53,22 +53,23 @@ pub fn print(objects: &Objects, discovery: &Discovery, cast: &Cast, environment:
     exit_group(0)
 }
 
-/// One line an object, in search order with what is missing in its place.
-fn list(output: &mut Output, objects: &Objects, discovery: &Discovery, cast: &Cast) {
+/// One line an object, in search order with what is missing in its place; a missing auxiliary object is shown to ldd alone.
+fn list(output: &mut Output, objects: &Objects, discovery: &Discovery, cast: &Cast, is_traced: bool) {
     if let Some(vdso) = cast.vdso {
         line(output, &objects[vdso]);
     }
-    let mut missing = discovery.found.errors.iter().peekable();
+    let is_shown = |missing: &&Missing| is_traced || !missing.is_optional;
+    let mut missing = discovery.found.missing.iter().filter(is_shown).peekable();
     for (place, &id) in discovery.found.closure.iter().enumerate() {
-        while let Some((_, error)) = missing.next_if(|(at, _)| *at <= place) {
-            missing_line(output, error, cast.program);
+        while let Some(missing) = missing.next_if(|missing| missing.place <= place) {
+            missing_line(output, &missing.error, cast.program);
         }
         if objects[id].kind != Kind::Executable {
             line(output, &objects[id]);
         }
     }
-    for (_, error) in missing {
-        missing_line(output, error, cast.program);
+    for missing in missing {
+        missing_line(output, &missing.error, cast.program);
     }
     if !discovery.found.closure.contains(&cast.interpreter) {
         line(output, &objects[cast.interpreter]);
