@@ -17,8 +17,8 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use alloc::ffi::CString;
-use bitflags::bitflags;
 use folio_elf::Lossy;
+use folio_glibc::debug::NAMES;
 use folio_glibc::layout::{Layout, Version};
 use folio_link::error::Error;
 use folio_link::object::{Kind, Object, ObjectId};
@@ -31,53 +31,13 @@ use crate::abi::record::Record;
 use crate::process::Process;
 use crate::report;
 
+pub use folio_glibc::debug::Categories;
 pub use lookups::{Lookups, let_weak_yield};
 pub use scopes::{initial_scopes, joins_global_scope, show_scope};
 pub use searches::{REMARKS, Searches, version_wanted};
 pub use statistics::{Phase, final_statistics, statistics};
 
-bitflags! {
-    /// What is said; the bits are those of `_dl_debug_mask`, which libc reads.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Categories: u32 {
-        const LIBS = 1;
-        /// Calls of initializers and finalizers.
-        const CALLS = 1 << 1;
-        const BINDINGS = 1 << 2;
-        const SYMBOLS = 1 << 3;
-        const VERSIONS = 1 << 4;
-        const RELOC = 1 << 5;
-        const FILES = 1 << 6;
-        const STATISTICS = 1 << 7;
-        const UNUSED = 1 << 8;
-        const SCOPES = 1 << 9;
-        const HELP = 1 << 10;
-        /// From 2.43: libc's stacks and blocks of thread-local storage.
-        const TLS = 1 << 11;
-        const SECURITY = 1 << 12;
-    }
-}
-
 use Categories as C;
-
-/// The names of `LD_DEBUG`, what they switch on, and what `help` says of them.
-const NAMES: [(&str, Categories, &str); 13] = [
-    ("libs", C::LIBS.union(C::CALLS), "display library search paths"),
-    ("reloc", C::RELOC.union(C::CALLS), "display relocation processing"),
-    ("files", C::FILES.union(C::CALLS), "display progress for input file"),
-    ("symbols", C::SYMBOLS.union(C::CALLS), "display symbol table processing"),
-    ("bindings", C::BINDINGS.union(C::CALLS), "display information about symbol binding"),
-    ("versions", C::VERSIONS.union(C::CALLS), "display version dependencies"),
-    ("scopes", C::SCOPES, "display scope information"),
-    ("tls", C::TLS, "display TLS structures processing"),
-    ("security", C::SECURITY, "show security warnings for input files"),
-    ("all", ALL, "all previous options combined"),
-    ("statistics", C::STATISTICS, "display relocation statistics"),
-    ("unused", C::UNUSED, "determined unused DSOs"),
-    ("help", C::HELP, "display this help message and exit"),
-];
-
-const ALL: Categories = C::all().difference(C::STATISTICS.union(C::UNUSED).union(C::HELP));
 
 /// The first release that knows `tls` and `security`.
 pub const HAS_TLS: Version = Version { major: 2, minor: 43 };
@@ -86,20 +46,11 @@ pub const HAS_TLS: Version = Version { major: 2, minor: 43 };
 static CATEGORIES: AtomicU32 = AtomicU32::new(0);
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(2);
 
-impl Categories {
-    /// Reads the value of `LD_DEBUG`; names are separated by blanks, commas and colons, and unknown ones are warned of.
-    pub fn parse(value: &[u8]) -> Categories {
-        let mut categories = Categories::empty();
-        for word in value.split(|byte| b" ,:".contains(byte)).filter(|word| !word.is_empty()) {
-            match NAMES.iter().find(|(name, ..)| name.as_bytes() == word) {
-                Some((_, meant, _)) => categories |= *meant,
-                None => {
-                    report::line(format_args!("warning: debug option `{}' unknown; try LD_DEBUG=help", Lossy(word)))
-                }
-            }
-        }
-        categories
-    }
+/// Reads the value of `LD_DEBUG`, and warns of names that are none.
+pub fn parse(value: &[u8]) -> Categories {
+    Categories::parse(value, |word| {
+        report::line(format_args!("warning: debug option `{}' unknown; try LD_DEBUG=help", Lossy(word)));
+    })
 }
 
 /// Switches categories on. Lines go to the file `output`.PID, if that is given; to standard output, if it cannot be opened.

@@ -109,7 +109,7 @@ impl Environment {
                 }
                 b"LD_WARN" => environment.warn = !value.is_empty(),
                 b"LD_VERBOSE" => environment.verbose = !value.is_empty(),
-                b"LD_DEBUG" => environment.debug |= Categories::parse(value),
+                b"LD_DEBUG" => environment.debug |= debug::parse(value),
                 b"LD_DEBUG_OUTPUT" => environment.debug_output = Some(value),
                 b"LD_SHOW_AUXV" => environment.show_auxv = true,
                 b"LD_DYNAMIC_WEAK" => environment.dynamic_weak = true,
