@@ -211,8 +211,10 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
 
     #[cold]
     fn store_indirect(&mut self, place: Vaddr, resolver: Addr, addend: i64) -> Option<()> {
+        // Who defers it may rely on its place.
+        let _: u64 = self.writer.read(place)?;
         if self.process.defer(Indirect { object: self.id, place, resolver, addend }) {
-            // Nobody's address until then, and a place that exists.
+            // Nobody's address until then.
             return self.writer.store(place, 0u64);
         }
         let chosen = self.process.call_resolver(resolver);

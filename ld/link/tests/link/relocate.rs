@@ -300,6 +300,21 @@ fn resolvers_that_wait_are_called_in_the_same_order() {
 }
 
 #[test]
+fn resolvers_do_not_wait_for_places_that_are_not_there() {
+    let mut world = World::default();
+    let mut user = with_indirect_functions();
+    for record in user.rela.iter_mut().chain(&mut user.jmprel) {
+        record.place += DATA_SIZE;
+    }
+    let id = world.add(&user);
+    let mut process = Fake { later: Some(Vec::new()), ..Fake::default() };
+    let errors = world.relocate(id, &mut process);
+    assert_eq!(errors.len(), 4);
+    assert!(errors.iter().all(|error| error.problem == Problem::RelocationPlace));
+    assert!(process.later.unwrap().is_empty());
+}
+
+#[test]
 fn irelative_waits_for_everything_else() {
     let mut world = World::default();
     let id = world.add(&with_indirect_functions());
