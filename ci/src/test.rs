@@ -97,7 +97,24 @@ impl Test {
         ]))?;
         run(&mut cargo(["clippy", "--release", "--package", "folio-rtld", "--", "-D", "warnings"]))?;
         step("the crates' own tests");
-        run(cargo(["test", "--no-fail-fast"]).args(host()))
+        run(cargo(["test", "--no-fail-fast"]).args(host()))?;
+        self.fuzz_targets()
+    }
+
+    /// The fuzz targets, without a fuzzer: their workspace has settings of its own, which cargo reads where it is started.
+    fn fuzz_targets(&self) -> Result<()> {
+        step("fuzz targets");
+        let there = |arguments: &[&'static str]| {
+            let mut command = cargo(arguments.iter().copied());
+            command.current_dir(repository::root().join("tests/fuzz"));
+            for setting in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+                command.env_remove(setting);
+            }
+            command
+        };
+        run(&mut there(&["fmt", "--check"]))?;
+        run(&mut there(&["clippy", "--no-default-features", "--all-targets", "--", "-D", "warnings"]))?;
+        run(&mut there(&["test", "--release", "--no-default-features"]))
     }
 }
 
