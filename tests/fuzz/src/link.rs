@@ -9,7 +9,7 @@ use folio_elf::{Addr, FileHeader, HeaderError, Image, Vaddr};
 use folio_link::graph::{self, Loader, Source};
 use folio_link::index::ScopeIndex;
 use folio_link::object::directory_of;
-use folio_link::order::{self, Dependencies, Root};
+use folio_link::order::{Algorithm, Dependencies, Root, Sort};
 use folio_link::placement::Placement;
 use folio_link::relocate::{self, Indirect, Process};
 use folio_link::resolve::{self, Class, Definition, Reference, Scope, Uniques, Watch};
@@ -285,7 +285,7 @@ pub fn link(input: &[u8]) {
             Err(error) => errors.push(error),
         }
     }
-    let closure = loader.closure(&roots, &mut |_, error| errors.push(error));
+    let closure = loader.closure(&roots, &mut |missing| errors.push(missing.error));
     let name = list();
     if let Ok(Some(id)) = loader.loaded(name, Some(executable)) {
         assert!(loader.members.contains(&id));
@@ -328,17 +328,18 @@ pub fn link(input: &[u8]) {
         .iter()
         .map(|&id| (id.0 as usize, objects[id].needed.iter().map(|needed| needed.0 as usize).collect()))
         .collect();
-    let dependencies = Needs(&needed);
-    let main = Some(executable.0 as usize);
-    for sorted in [
-        order::sort(&numbers, Root::Known, main, &dependencies),
-        order::sort(&numbers, Root::New, None, &dependencies),
-        order::sort_for_finalization(&numbers, main, &dependencies),
-    ] {
-        let (mut left, mut right) = (sorted.clone(), numbers.clone());
-        left.sort_unstable();
-        right.sort_unstable();
-        assert_eq!(left, right);
+    for algorithm in [Algorithm::DepthFirst, Algorithm::Original] {
+        let sort = Sort { algorithm, main: Some(executable.0 as usize), dependencies: Needs(&needed) };
+        for sorted in [
+            sort.opened(&numbers, Root::Known),
+            sort.opened(&numbers, Root::New),
+            sort.finalized(&numbers, true, |number| number % 3 == 0),
+        ] {
+            let (mut left, mut right) = (sorted.clone(), numbers.clone());
+            left.sort_unstable();
+            right.sort_unstable();
+            assert_eq!(left, right);
+        }
     }
 
     // Bindings.
@@ -351,7 +352,9 @@ pub fn link(input: &[u8]) {
     }
     let mut process = Answers { settings, tls: &tls, calls: 0, deferred: Vec::new() };
     for &id in closure.iter().rev() {
-        relocate::check(&objects, id, &scope, true, PROGRAM, &mut lookups, &mut |error| errors.push(error));
+        relocate::check(&objects, id, &[&scope], &mut Uniques::new(), true, PROGRAM, &mut lookups, &mut |error| {
+            errors.push(error)
+        });
         let others: Vec<Image> =
             closure.iter().filter(|other| **other != id).map(|other| objects[*other].image).collect();
         let kept = |image: &Image| (memory::bytes(image, true), memory::bytes(image, false));
