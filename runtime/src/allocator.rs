@@ -95,6 +95,10 @@ impl FreeList {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        Self::address(self.0.load(Ordering::Relaxed)).is_null()
+    }
+
     /// # Safety
     /// The chunk is of this list's class and nobody uses it any more.
     unsafe fn push(&self, chunk: *mut u8) {
@@ -297,8 +301,10 @@ unsafe impl GlobalAlloc for Arena {
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
         match (Class::of(layout), Class::of(new_layout)) {
             (Some(old), Some(new)) if old == new => memory,
-            (Some(Class::Chunk { size: old, .. }), Some(Class::Chunk { size: new, align, .. }))
-                if align == GRAIN && new > old && self.extend(memory, old, new) =>
+            // Only while there is no free chunk that would do: what grows and is freed again and again must not take new
+            // memory each time.
+            (Some(Class::Chunk { size: old, .. }), Some(Class::Chunk { index, size: new, align }))
+                if align == GRAIN && new > old && self.free[index].is_empty() && self.extend(memory, old, new) =>
             {
                 memory
             }

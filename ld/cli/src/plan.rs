@@ -238,7 +238,7 @@ impl Plan {
 }
 
 /// Opens the program itself: unlike a library it may be at fixed addresses.
-fn adopt_program(disk: &mut Disk, path: &[u8]) -> Result<Object<'static>> {
+fn adopt_program(disk: &mut Disk, path: &[u8]) -> Result<Box<Object<'static>>> {
     let file = match disk.open(path) {
         Ok(file) => file,
         Err(OpenError::Absent(errno)) => bail!(std::io::Error::from_raw_os_error(errno)),
@@ -281,7 +281,7 @@ impl std::fmt::Display for Sentence<'_> {
 }
 
 /// The dynamic linker that the program names; of a library, which names none, glibc's.
-fn adopt_interpreter(disk: &mut Disk, executable: &Object<'static>) -> Result<Object<'static>> {
+fn adopt_interpreter(disk: &mut Disk, executable: &Object<'static>) -> Result<Box<Object<'static>>> {
     let named =
         executable.placement.interpreter.and_then(|extent| executable.image.strings(extent.at, extent.size)?.get(0));
     let path = named.unwrap_or(loader::GLIBC.as_bytes());

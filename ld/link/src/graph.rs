@@ -98,7 +98,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
         let (placement, image) = self.source.map(file)?;
         let (start, span) = (placement.start(), placement.span());
         let problem = match Object::decode(Kind::Library, path, placement, image) {
-            Ok(object) if object.flags_1() & DF_1_PIE == 0 => return Ok(Box::new(object)),
+            Ok(object) if object.flags_1() & DF_1_PIE == 0 => return Ok(object),
             Ok(_) => Problem::PieNotLibrary,
             Err(problem) => problem,
         };

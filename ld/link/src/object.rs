@@ -67,8 +67,9 @@ pub struct Object<'m> {
 }
 
 impl<'m> Object<'m> {
-    /// Decodes the tables of an object that is in memory.
-    pub fn decode(kind: Kind, path: &[u8], placement: Placement, image: Image<'m>) -> Result<Object<'m>, Problem> {
+    /// Decodes the tables of an object that is in memory. What is known of one takes a quarter of a page, so it is boxed from
+    /// the beginning: threads with small stacks open objects too.
+    pub fn decode(kind: Kind, path: &[u8], placement: Placement, image: Image<'m>) -> Result<Box<Object<'m>>, Problem> {
         let dynamic = match placement.dynamic {
             Some(extent) => Some(Dynamic::decode(&image, extent.at, extent.size).ok_or(Problem::Dynamic)?),
             None => None,
@@ -78,7 +79,7 @@ impl<'m> Object<'m> {
         }
         let symbols = dynamic.as_ref().map(|dynamic| Symbols::decode(&image, dynamic));
         let versions = dynamic.as_ref().map(|dynamic| Versions::decode(&image, dynamic)).unwrap_or_default();
-        Ok(Object {
+        Ok(Box::new(Object {
             kind,
             path: path.to_vec(),
             names: Vec::new(),
@@ -96,7 +97,7 @@ impl<'m> Object<'m> {
             rpath: None,
             runpath: None,
             is_removed: false,
-        })
+        }))
     }
 
     /// Whether it needs any library.
@@ -182,8 +183,7 @@ impl<'m> Objects<'m> {
     }
 
     /// Adds an object, in the first free place.
-    pub fn insert(&mut self, object: impl Into<Box<Object<'m>>>) -> ObjectId {
-        let object = object.into();
+    pub fn insert(&mut self, object: Box<Object<'m>>) -> ObjectId {
         let free = self.slots.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.slots.push(None);
@@ -196,11 +196,11 @@ impl<'m> Objects<'m> {
         ObjectId(index as u32)
     }
 
-    pub fn remove(&mut self, id: ObjectId) -> Option<Object<'m>> {
+    pub fn remove(&mut self, id: ObjectId) -> Option<Box<Object<'m>>> {
         let object = self.slots.get_mut(id.0 as usize)?.take();
         // The filter lies in the object's memory.
         self.filters[id.0 as usize] = BloomFilter::OPEN;
-        object.map(|object| *object)
+        object
     }
 
     pub fn get(&self, id: ObjectId) -> Option<&Object<'m>> {

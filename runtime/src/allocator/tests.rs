@@ -273,3 +273,23 @@ fn a_handler_may_allocate_in_the_middle_of_a_call() {
     });
     assert_eq!(SPOILED.load(Ordering::Relaxed), 0);
 }
+
+/// What grows where it is, and is freed, is there for the next one that grows: no round takes new memory.
+#[test]
+fn growing_again_and_again_takes_no_new_memory() {
+    let arena = arena();
+    let grow = || {
+        let (small, large) = (layout(64, 8), layout(1024, 8));
+        // SAFETY: allocated, grown and freed here, with the layouts that it has at the time.
+        unsafe {
+            let first = arena.alloc(small);
+            let grown = arena.realloc(first, small, large.size());
+            assert!(!grown.is_null());
+            arena.dealloc(grown, large);
+        }
+    };
+    (0..3).for_each(|_| grow());
+    let used = arena.first_used.load(Ordering::Relaxed);
+    (0..100).for_each(|_| grow());
+    assert_eq!(arena.first_used.load(Ordering::Relaxed), used);
+}

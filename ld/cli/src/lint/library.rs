@@ -21,7 +21,7 @@ use super::names::Names;
 /// A library's file, decoded.
 pub struct Library<'f> {
     pub path: PathBuf,
-    pub object: Object<'f>,
+    pub object: Box<Object<'f>>,
     pub names: Names,
     /// In no order.
     pub places: Vec<Place>,

@@ -20,7 +20,7 @@ pub trait Processor {
 }
 
 /// Enough for every leaf that any vendor's rules ask for; what does not fit is asked again, not lost.
-const CAPACITY: usize = 64;
+const CAPACITY: usize = 32;
 
 /// A processor that is asked each question once: in a virtual machine every CPUID leaves for the hypervisor.
 pub struct Memo<P> {

@@ -145,7 +145,7 @@ impl Builder {
         1 + self.table().iter().position(|symbol| symbol.name == name).expect("the object has this symbol") as u32
     }
 
-    pub fn object(&self) -> Object<'static> {
+    pub fn object(&self) -> Box<Object<'static>> {
         let (placement, image) = self.parts();
         Object::decode(self.kind.unwrap_or(Kind::Library), self.path.as_bytes(), placement, image).unwrap()
     }

@@ -4,6 +4,7 @@
 //! Addresses come from the kernel's auxiliary vector (getauxval(3)) and from the linker script.
 #![allow(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use folio_elf::header::{ProgramHeader, program_headers};
@@ -39,7 +40,7 @@ unsafe fn mapped_bytes(at: Addr, length: usize) -> &'static [u8] {
 }
 
 /// An object of which only the place of its program headers is known: the program of a start as `PT_INTERP`.
-pub fn program(headers: Addr, count: u16, entry: Addr) -> Result<Object<'static>, Problem> {
+pub fn program(headers: Addr, count: u16, entry: Addr) -> Result<Box<Object<'static>>, Problem> {
     // SAFETY: AT_PHDR and AT_PHNUM describe the program headers of the program that the kernel mapped.
     let table = unsafe { mapped_bytes(headers, usize::from(count) * PROGRAM_HEADER) };
     let list: Vec<ProgramHeader> = program_headers(table).collect();
@@ -55,7 +56,7 @@ pub fn program(headers: Addr, count: u16, entry: Addr) -> Result<Object<'static>
 }
 
 /// An object whose ELF header is mapped at `base`, with all of it mapped as it says: the vDSO, and Folio itself.
-pub fn whole(kind: Kind, base: Addr, path: &[u8]) -> Result<Object<'static>, Problem> {
+pub fn whole(kind: Kind, base: Addr, path: &[u8]) -> Result<Box<Object<'static>>, Problem> {
     // SAFETY: AT_SYSINFO_EHDR, or Folio's own first page.
     let start = unsafe { mapped_bytes(base, FileHeader::SIZE) };
     let header = FileHeader::decode(start).map_err(Problem::Header)?;
@@ -72,7 +73,7 @@ fn place(header: &FileHeader, list: &[ProgramHeader]) -> Result<Placement, Probl
     Placement::plan(header, list.iter().copied(), u64::MAX).map_err(Problem::Placement)
 }
 
-fn decode(kind: Kind, path: &[u8], placement: Placement, bias: Bias) -> Result<Object<'static>, Problem> {
+fn decode(kind: Kind, path: &[u8], placement: Placement, bias: Bias) -> Result<Box<Object<'static>>, Problem> {
     // SAFETY: the kernel mapped every segment, and nobody unmaps them.
     let image = unsafe { image_of(&placement, bias) };
     Object::decode(kind, path, placement, image)

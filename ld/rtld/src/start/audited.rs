@@ -62,7 +62,7 @@ pub fn prepare(
     let libc = discover::libc(&mut discovery.search, &mut discovery.disk, Some(executable));
     let known = || libc.as_ref().map(|libc| libc::layout(libc).ok());
     show_what_is_asked_for(known, environment, false, auxiliary);
-    let layout: &'static Layout = choose_layout(libc.as_ref(), stack, cast);
+    let layout: &'static Layout = choose_layout(libc.as_deref(), stack, cast);
     if let Some(libc) = libc {
         discover::put_back(libc);
     }

@@ -7,6 +7,7 @@
 //! Reads the strings that the kernel put above the stack (getauxval(3)).
 #![allow(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -100,7 +101,7 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
 const CANONICAL: Version = Version { major: 2, minor: 43 };
 
 /// Maps the program of a direct start; its origin is that of its canonical path.
-fn map_program(path: &'static CStr, options: &Options) -> Object<'static> {
+fn map_program(path: &'static CStr, options: &Options) -> Box<Object<'static>> {
     let name = path.to_bytes();
     let fail = |problem: Problem| -> ! {
         if options.task == Task::Verify {
@@ -160,7 +161,7 @@ fn interpreter_path(executable: &Object<'static>) -> Option<&'static [u8]> {
     executable.image.strings(extent.at, extent.size)?.get(0)
 }
 
-fn adopt_vdso(stack: &Stack) -> Option<Object<'static>> {
+fn adopt_vdso(stack: &Stack) -> Option<Box<Object<'static>>> {
     let base = Addr(stack.auxiliary_value(AT_SYSINFO_EHDR) as u64);
     let mut vdso = adopt::whole(Kind::Vdso, Some(base).filter(|base| base.0 != 0)?, b"").ok()?;
     vdso.path = vdso.soname().unwrap_or(b"linux-vdso.so.1").to_vec();

@@ -4,6 +4,7 @@
 //! Reads the strings that the kernel put above the stack (getauxval(3)).
 #![allow(unsafe_code)]
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -40,7 +41,7 @@ pub const LIB: &[u8] = b"lib/x86_64-linux-gnu";
 pub struct Discovery {
     pub search: Search<'static>,
     pub disk: Disk,
-    pub memo: Memo<Cpuid>,
+    pub memo: Box<Memo<Cpuid>>,
     /// The order of the list that programs see: the vDSO behind the executable, Folio where it is needed.
     pub members: Vec<ObjectId>,
     pub found: Found,
@@ -80,7 +81,7 @@ pub fn begin(
     objects: &Objects<'static>,
     cast: &Cast,
 ) -> Discovery {
-    let mut memo = Memo::new(Cpuid);
+    let mut memo = Box::new(Memo::new(Cpuid));
     let options = cast.options.unwrap_or_default();
     let search = new_search(stack, environment, secure, &objects[cast.executable].origin, &options, &mut memo);
     let members = [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
@@ -149,7 +150,11 @@ pub fn load_all(
 }
 
 /// The libc that a search for the executable finds, mapped and on no list.
-pub fn libc(search: &mut Search<'static>, disk: &mut Disk, executable: Option<&Object>) -> Option<Object<'static>> {
+pub fn libc(
+    search: &mut Search<'static>,
+    disk: &mut Disk,
+    executable: Option<&Object>,
+) -> Option<Box<Object<'static>>> {
     let no_owner = Owner { name: b"", origin: None, is_executable: true };
     let owner = executable.map_or(no_owner, graph::owner);
     let dynamic = executable.and_then(|object| object.dynamic.as_ref());
@@ -178,7 +183,7 @@ pub fn release(
 }
 
 /// Unmaps an object that was only to be looked at.
-pub fn put_back(object: Object<'static>) {
+pub fn put_back(object: Box<Object<'static>>) {
     let (start, span, image) = (object.placement.start(), object.placement.span(), object.image);
     drop(object);
     // SAFETY: it is on no list, and what was decoded from it is dropped.
