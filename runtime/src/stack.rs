@@ -147,7 +147,7 @@ impl Stack {
     }
 
     /// Drops the variables for which `keep` says no; the others and the auxiliary vector close ranks.
-    pub fn retain_environment(&mut self, mut keep: impl FnMut(&CStr) -> bool) {
+    pub fn retain_environment(&mut self, mut keep: impl FnMut(&'static CStr) -> bool) {
         let first = self.environment_index();
         let (mut read, mut write) = (first, first);
         while self.word(read) != 0 {

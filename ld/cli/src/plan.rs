@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -111,7 +112,8 @@ impl Plan {
         ensure!(!is_static, "{shown}: statically linked, so there is nothing to plan");
         let interpreter = adopt_interpreter(&mut disk, &executable)?;
         let secure = gains_rights(program)?;
-        let mut search = new_search(environment, secure, &executable.origin);
+        let owner = fs::metadata(program)?.uid();
+        let mut search = new_search(environment, secure.then_some(owner), &executable.origin);
         let executable = objects.insert(executable);
         let interpreter = objects.insert(interpreter);
         let mut members = vec![executable, interpreter];
@@ -301,7 +303,8 @@ fn adopt_interpreter(disk: &mut Disk, executable: &Object<'static>) -> Result<Bo
     Ok(object)
 }
 
-fn new_search(environment: &Environment, secure: bool, origin: &[u8]) -> Search<'static> {
+/// `gainer` is the owner of a program that gains rights when it starts.
+fn new_search(environment: &Environment, gainer: Option<u32>, origin: &[u8]) -> Search<'static> {
     let levels = processor::levels();
     let subdirectories: Vec<&'static [u8]> = levels.directories().iter().map(|name| name.as_bytes()).collect();
     let settings = Settings {
@@ -309,7 +312,8 @@ fn new_search(environment: &Environment, secure: bool, origin: &[u8]) -> Search<
         ld_library_path: environment.library_path.clone().leak(),
         inhibit_cache: false,
         inhibit_rpath: None,
-        secure,
+        secure: gainer.is_some(),
+        program_owner: gainer.unwrap_or_default(),
         system_directories: search::DEBIAN_AMD64,
         lib: b"lib/x86_64-linux-gnu",
         platform: Some(b"x86_64"),
@@ -320,7 +324,6 @@ fn new_search(environment: &Environment, secure: bool, origin: &[u8]) -> Search<
 
 /// Whether the kernel would set AT_SECURE for this user (execve(2), capabilities(7)).
 fn gains_rights(program: &Path) -> Result<bool> {
-    use std::os::unix::fs::MetadataExt;
     const S_ISUID: u32 = 0o4000;
     const S_ISGID: u32 = 0o2000;
     const S_IXGRP: u32 = 0o10;

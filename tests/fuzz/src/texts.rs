@@ -61,6 +61,10 @@ impl Files for Disk {
     fn is_set_user_id(&mut self, _: &()) -> bool {
         self.opened.is_multiple_of(2)
     }
+
+    fn owner(&mut self, _: &()) -> u32 {
+        u32::from(self.opened.is_multiple_of(3))
+    }
 }
 
 /// Looks at all that it is shown.
@@ -87,6 +91,7 @@ pub fn search(bytes: &[u8]) {
         inhibit_cache: flag(0),
         inhibit_rpath: flag(1).then(&mut text),
         secure: flag(2),
+        program_owner: 0,
         system_directories: search::DEBIAN_AMD64,
         lib: b"lib/x86_64-linux-gnu",
         platform: flag(3).then_some(b"haswell"),

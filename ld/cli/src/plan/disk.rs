@@ -36,6 +36,7 @@ pub struct OpenFile {
     header: FileHeader,
     identity: Identity,
     mode: u32,
+    owner: u32,
 }
 
 fn absent(error: &std::io::Error) -> OpenError<Problem> {
@@ -76,7 +77,7 @@ impl Files for Disk {
             HeaderError::OtherMachine => OpenError::OtherMachine,
             error => OpenError::Failed(Problem::Header(error)),
         })?;
-        Ok(OpenFile { bytes, header, identity, mode: status.mode() })
+        Ok(OpenFile { bytes, header, identity, mode: status.mode(), owner: status.uid() })
     }
 
     fn is_directory(&mut self, path: &[u8]) -> bool {
@@ -91,6 +92,10 @@ impl Files for Disk {
     fn is_set_user_id(&mut self, file: &OpenFile) -> bool {
         const S_ISUID: u32 = 0o4000;
         file.mode & S_ISUID != 0
+    }
+
+    fn owner(&mut self, file: &OpenFile) -> u32 {
+        file.owner
     }
 }
 

@@ -100,6 +100,7 @@ impl Observe for Searches {
             Refusal::OtherClass => "a 32-bit file".to_owned(),
             Refusal::OtherMachine => "a file for another machine".to_owned(),
             Refusal::Failed => "not a usable ELF file".to_owned(),
+            Refusal::ForeignOwner => "neither root's nor of the program's owner".to_owned(),
             Refusal::NotSetUserId => "not set-user-ID, as the program is".to_owned(),
             Refusal::NoDefaultLibraries => "in a system folder, which DF_1_NODEFLIB excludes".to_owned(),
         };

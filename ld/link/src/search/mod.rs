@@ -26,6 +26,9 @@ use crate::object::{Object, ObjectId, Objects};
 /// The system's directories of Debian and its kin on amd64.
 pub const DEBIAN_AMD64: &[&[u8]] = &[b"/lib/x86_64-linux-gnu", b"/usr/lib/x86_64-linux-gnu", b"/lib", b"/usr/lib"];
 
+/// The user who owns the system.
+const ROOT: u32 = 0;
+
 const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
 const ENOTDIR: i32 = 20;
@@ -47,6 +50,9 @@ pub trait Files {
 
     /// Whether a file has the set-user-ID bit; asked for when a set-user-ID program preloads a library.
     fn is_set_user_id(&mut self, file: &Self::File) -> bool;
+
+    /// The user whose file it is; asked for when a set-user-ID program loads a library.
+    fn owner(&mut self, file: &Self::File) -> u32;
 }
 
 /// Why a candidate is not the library.
@@ -123,6 +129,8 @@ pub enum Refusal {
     Failed,
     /// A set-user-ID program preloads nothing that is not set-user-ID itself.
     NotSetUserId,
+    /// A set-user-ID program was led to a file that is neither root's nor of the program's own owner.
+    ForeignOwner,
     /// The requester has DF_1_NODEFLIB, and the cache points into a default directory.
     NoDefaultLibraries,
 }
@@ -138,6 +146,8 @@ pub struct Settings<'a> {
     pub inhibit_rpath: Option<&'a [u8]>,
     /// AT_SECURE.
     pub secure: bool,
+    /// The user whose file the program is; counts when `secure`.
+    pub program_owner: u32,
     /// Absolute, in the order of the search: [`DEBIAN_AMD64`].
     pub system_directories: &'a [&'a [u8]],
     /// `$LIB`.
@@ -264,8 +274,16 @@ impl<'a> Search<'a> {
     ) -> Result<Found<F::File>, SearchError<F::Error>> {
         let is_preloaded = matches!(reference, Reference::Preloaded | Reference::Audit);
         let needs_set_user_id = is_preloaded && self.settings.secure;
-        let mut probe =
-            Probe { files, observe, needs_set_user_id: false, refusal: Refusal::Absent(ENOENT), other_class: false };
+        // What the program itself opens by a path is its own decision.
+        let is_programs_choice = reference == Reference::Opened && name.contains(&b'/');
+        let mut probe = Probe {
+            files,
+            observe,
+            needs_set_user_id: false,
+            trusted_owner: (self.settings.secure && !is_programs_choice).then_some(self.settings.program_owner),
+            refusal: Refusal::Absent(ENOENT),
+            other_class: false,
+        };
         let expanded;
         let mut name = name;
         if (reference == Reference::Needed || name.contains(&b'/')) && dst::contains_token(name) {
@@ -380,6 +398,10 @@ struct Probe<'p, F: Files, O: Observe> {
     files: &'p mut F,
     observe: &'p mut O,
     needs_set_user_id: bool,
+    /// The one user besides root whose files are loaded; `None`: anybody's. Who owns the program decides anyway what it
+    /// does; a directory that others may write to must not give them a say. Nothing of the sort is in glibc, which trusts
+    /// the directories.
+    trusted_owner: Option<u32>,
     /// Why the last attempt failed.
     refusal: Refusal,
     other_class: bool,
@@ -394,6 +416,7 @@ impl<F: Files, O: Observe> Probe<'_, F, O> {
         };
         let refusal = match self.files.open(elsewhere.as_deref().unwrap_or(path)) {
             Ok(file) if self.needs_set_user_id && !self.files.is_set_user_id(&file) => Refusal::NotSetUserId,
+            Ok(file) if !self.trusts_owner(&file) => Refusal::ForeignOwner,
             Ok(file) => return Ok(Some(file)),
             Err(OpenError::Absent(errno)) => Refusal::Absent(errno),
             Err(OpenError::OtherClass) => Refusal::OtherClass,
@@ -409,14 +432,22 @@ impl<F: Files, O: Observe> Probe<'_, F, O> {
         Ok(None)
     }
 
+    fn trusts_owner(&mut self, file: &F::File) -> bool {
+        self.trusted_owner.is_none_or(|trusted| [ROOT, trusted].contains(&self.files.owner(file)))
+    }
+
     /// Whether the last attempt failed because the file is not there, in a sense that lets the search of a list go on.
     fn is_absent(&self) -> bool {
         matches!(self.errno(), ENOENT | EACCES | ENOTDIR)
     }
 
-    /// The errno of the last attempt; a file that was passed over counts as absent.
+    /// The errno of the last attempt; a file that was passed over counts as absent, or as forbidden for its owner.
     fn errno(&self) -> i32 {
-        if let Refusal::Absent(errno) = self.refusal { errno } else { ENOENT }
+        match self.refusal {
+            Refusal::Absent(errno) => errno,
+            Refusal::ForeignOwner => EACCES,
+            _ => ENOENT,
+        }
     }
 
     fn failure(&self) -> SearchError<F::Error> {

@@ -9,6 +9,7 @@ use super::*;
 enum Node {
     Library,
     SetUserIdLibrary,
+    LibraryOf(u32),
     OtherClass,
     OtherMachine,
     Text,
@@ -72,6 +73,10 @@ impl Files for Disk {
     fn is_set_user_id(&mut self, file: &Node) -> bool {
         *file == SetUserIdLibrary
     }
+
+    fn owner(&mut self, file: &Node) -> u32 {
+        if let LibraryOf(user) = *file { user } else { 0 }
+    }
 }
 
 const SYSTEM: &[&[u8]] = &[b"/lib", b"/usr/lib"];
@@ -85,6 +90,7 @@ fn settings(ld_library_path: &'static str) -> Settings<'static> {
         inhibit_cache: false,
         inhibit_rpath: None,
         secure: false,
+        program_owner: 0,
         system_directories: SYSTEM,
         lib: b"lib64",
         platform: Some(b"x86_64"),
@@ -365,6 +371,27 @@ fn secure_programs_trust_nobody() {
         found("/rpath/m", Rule::Rpath)
     );
     assert!(!disk.calls().iter().any(|call| call.contains("/opt")));
+}
+
+#[test]
+fn secure_programs_load_what_root_or_their_owner_owns() {
+    let files =
+        [("/rpath/l", LibraryOf(33)), ("/lib/l", Library), ("/rpath/m", LibraryOf(33)), ("/own/n", LibraryOf(7))];
+    let load = |secure, reference, name: &str| {
+        let mut search = Search::new(Settings { secure, program_owner: 7, ..settings("") }, &PROGRAM);
+        let rpath = search.decompose(b"/rpath:/own", &PROGRAM);
+        let requester = Requester { rpaths: &[&rpath], ..PLAIN };
+        answer(search.find(&mut Disk::new(&files), &mut (), &requester, reference, name.as_bytes()))
+    };
+    assert_eq!(load(false, Reference::Needed, "l"), found("/rpath/l", Rule::Rpath));
+    assert_eq!(load(true, Reference::Needed, "l"), found("/lib/l", Rule::Default));
+    assert_eq!(load(true, Reference::Needed, "n"), found("/own/n", Rule::Rpath));
+    for reference in [Reference::Needed, Reference::Preloaded] {
+        assert_eq!(load(true, reference, "/rpath/m"), absent(EACCES));
+    }
+    // A path that the program itself opens is its own decision.
+    assert_eq!(load(true, Reference::Opened, "/rpath/m"), found("/rpath/m", Rule::Direct));
+    assert!(load(true, Reference::Opened, "m").is_err());
 }
 
 /// Writes a search down as `LD_DEBUG=libs` shows it.

@@ -61,6 +61,10 @@ impl Files for Disk {
     fn is_set_user_id(&mut self, _: &Vec<u8>) -> bool {
         false
     }
+
+    fn owner(&mut self, _: &Vec<u8>) -> u32 {
+        0
+    }
 }
 
 impl Source<'static> for Disk {
@@ -108,6 +112,7 @@ impl Process {
             inhibit_cache: false,
             inhibit_rpath: None,
             secure: false,
+            program_owner: 0,
             system_directories: &[b"/lib"],
             lib: b"lib",
             platform: None,

@@ -120,7 +120,7 @@ impl Observe for Searches<'_> {
             Refusal::Absent(_) => "no such file",
             Refusal::OtherClass => "incompatible ELF class",
             Refusal::OtherMachine => "incompatible ELF machine",
-            Refusal::Failed | Refusal::NotSetUserId | Refusal::NoDefaultLibraries => return,
+            _ => return,
         };
         if self.remarks {
             say(C::LIBS, format_args!("    ({remark})\n"));

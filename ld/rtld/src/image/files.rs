@@ -145,6 +145,10 @@ impl Files for Disk {
         const S_ISUID: u32 = 0o4000;
         file.status.st_mode & S_ISUID != 0
     }
+
+    fn owner(&mut self, file: &OpenFile) -> u32 {
+        file.status.st_uid
+    }
 }
 
 impl Source<'static> for Disk {
@@ -181,6 +185,12 @@ impl Source<'static> for Disk {
         }
         origin
     }
+}
+
+/// The user whose file the program is; root where proc(5) cannot tell.
+#[cold]
+pub fn program_owner() -> u32 {
+    stat(c"/proc/self/exe").map_or(0, |status| status.st_uid)
 }
 
 /// The whole of a file that has no size of its own, such as those of proc(5).

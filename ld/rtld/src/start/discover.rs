@@ -211,6 +211,7 @@ pub fn new_search(
         inhibit_cache: options.inhibit_cache,
         inhibit_rpath: options.inhibit_rpath,
         secure,
+        program_owner: if secure { files::program_owner() } else { 0 },
         system_directories: search::DEBIAN_AMD64,
         lib: LIB,
         platform: stack.auxiliary_string(AT_PLATFORM).map(CStr::to_bytes),

@@ -1,5 +1,7 @@
 //! The environment variables that Folio obeys (ld.so(8)), and those that a set-user-ID program must not see.
 
+use core::ffi::CStr;
+
 use folio_glibc::tunables::{Values, number};
 use folio_runtime::allocator;
 use folio_runtime::stack::Stack;
@@ -38,7 +40,8 @@ pub struct Environment {
     pub has_tunable_alias: bool,
 }
 
-/// Removed from the environment of a set-user-ID program (*glibc sysdeps/generic/unsecvars.h*).
+/// Removed from the environment of a set-user-ID program: all that any supported glibc removes (*sysdeps/generic/unsecvars.h*,
+/// and for `MALLOC_CHECK_` up to 2.38 *elf/dl-tunables.list*).
 const UNSAFE: &[&str] = &[
     "GCONV_PATH",
     "GETCONF_DIR",
@@ -64,6 +67,7 @@ const UNSAFE: &[&str] = &[
     "LOCPATH",
     "MALLOC_ARENA_MAX",
     "MALLOC_ARENA_TEST",
+    "MALLOC_CHECK_",
     "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_PERTURB_",
@@ -79,15 +83,14 @@ const UNSAFE: &[&str] = &[
 ];
 
 impl Environment {
-    /// Reads the variables; in a secure start those that are unsafe are removed, and count for nothing.
+    /// Reads the variables. In a secure start those that are unsafe are removed, and of them only lists of what to preload and
+    /// of auditors count: their names without a slash, which root answers for with the set-user-ID bit of a file in the
+    /// system's directories (*glibc elf/rtld.c, process_envvars_secure*).
     pub fn read(stack: &mut Stack, secure: bool) -> Environment {
-        if secure {
-            stack.retain_environment(|variable| {
-                let name = variable.to_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
-                !UNSAFE.iter().any(|forbidden| forbidden.as_bytes() == name)
-            });
-        }
         let mut environment = Environment::default();
+        if secure {
+            environment.take_unsafe(stack);
+        }
         for variable in stack.environment() {
             let variable = variable.to_bytes();
             // Nothing that Folio reads begins otherwise: most variables are passed over by one look.
@@ -97,9 +100,9 @@ impl Environment {
             let Some(equals) = variable.iter().position(|&byte| byte == b'=') else { continue };
             let (name, value) = (&variable[..equals], &variable[equals + 1..]);
             match name {
-                b"LD_LIBRARY_PATH" if !secure => environment.ld_library_path = value,
-                b"LD_PRELOAD" if !secure => environment.preload = value,
-                b"LD_AUDIT" if !secure => environment.audit = value,
+                b"LD_LIBRARY_PATH" => environment.ld_library_path = value,
+                b"LD_PRELOAD" => environment.preload = value,
+                b"LD_AUDIT" => environment.audit = value,
                 b"LD_BIND_NOW" => environment.bind_now = !value.is_empty(),
                 // Folio looks up at once and keeps what it finds: LD_BIND_NOT asks for what cannot be seen.
                 b"LD_BIND_NOT" => {}
@@ -134,6 +137,21 @@ impl Environment {
         // Which direct dependencies are used shows only when all references are bound.
         environment.bind_now |= environment.debug.contains(Categories::UNUSED);
         environment
+    }
+
+    #[cold]
+    fn take_unsafe(&mut self, stack: &mut Stack) {
+        stack.retain_environment(|variable: &'static CStr| {
+            let variable = variable.to_bytes();
+            let equals = variable.iter().position(|&byte| byte == b'=').unwrap_or(variable.len());
+            let (name, value) = (&variable[..equals], variable.get(equals + 1..).unwrap_or_default());
+            match name {
+                b"LD_PRELOAD" => self.preload = value,
+                b"LD_AUDIT" => self.audit = value,
+                _ => return !UNSAFE.iter().any(|unsafe_one| unsafe_one.as_bytes() == name),
+            }
+            false
+        });
     }
 }
 
