@@ -46,12 +46,19 @@ const _: () = assert!(size_of::<CallRegisters>() == 768 && size_of::<CallResults
 /// Makes the two copies of each register agree: what was changed from `before` in `xmm` alone counts, and clears what lies
 /// above it, as any instruction on an `xmm` register of the VEX kind does; else what `vectors` holds.
 fn merge(xmm: &mut [[u64; 2]], vectors: &mut [Vector], before: &[[u64; 2]]) {
+    // Most of these registers hold nothing: no branch depends on what is in them, for memory checkers would object.
+    let differ = |a: &[u64], b: &[u64]| {
+        let difference = (a[0] ^ b[0]) | (a[1] ^ b[1]);
+        core::hint::black_box((difference | difference.wrapping_neg()) as i64 >> 63) as u64
+    };
     for ((xmm, vector), before) in xmm.iter_mut().zip(vectors).zip(before) {
-        if xmm == before {
-            *xmm = [vector[0], vector[1]];
-        } else if *xmm != vector[..2] {
-            *vector = [xmm[0], xmm[1], 0, 0, 0, 0, 0, 0];
+        let is_changed = differ(&xmm[..], &before[..]);
+        let is_alone = is_changed & differ(&xmm[..], &vector[..2]);
+        for (place, low) in xmm.iter_mut().enumerate() {
+            *low = (*low & is_changed) | (vector[place] & !is_changed);
+            vector[place] = (*low & is_changed) | (vector[place] & !is_changed);
         }
+        vector[2..].iter_mut().for_each(|high| *high &= !is_alone);
     }
 }
 
