@@ -4,6 +4,7 @@
 mod build;
 mod cargo;
 mod demo;
+mod dependencies;
 mod documents;
 mod install;
 mod layouts;

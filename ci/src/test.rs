@@ -7,7 +7,7 @@ use std::{env, fs};
 use anyhow::Result;
 
 use crate::cargo::{cargo, run};
-use crate::{build, packages, repository};
+use crate::{build, dependencies, packages, repository};
 
 /// The crates that run on the host. The interpreter is built on its own, since it has no standard library.
 const HOST: &[&str] = &["folio-elf", "folio-link", "folio-glibc", "folio-runtime", "folio", "xtask"];
@@ -82,6 +82,8 @@ impl Test {
 
     /// What needs no built interpreter.
     fn sources(&self) -> Result<()> {
+        step("dependencies");
+        dependencies::check()?;
         step("format");
         run(&mut cargo(["fmt", "--all", "--check"]))?;
         step("generated tables");
