@@ -1,6 +1,7 @@
-//! `cargo xtask`: build, install, show and test Folio.
+//! `cargo xtask`: build, install, show, test and measure Folio.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod cargo;
 mod demo;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Build, install, show and test Folio
+/// Build, install, show, test and measure Folio
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Xtask {
@@ -30,6 +31,7 @@ enum Command {
     Install(install::Install),
     Demo(demo::Demo),
     Test(test::Test),
+    Bench(bench::Bench),
     #[command(
         after_help = "Examples:\n  cargo xtask layouts\n  cargo xtask layouts --check\n  cargo xtask layouts --from unpacked --out ld/glibc/layouts/2.44.json"
     )]
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Install(install) => install.run(),
         Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Layouts(layouts) => layouts.run(),
     };
     match result {

@@ -8,7 +8,10 @@ use anyhow::{Context, Result, bail};
 pub const DEMO: &str = "bash g++ gcc git libc6-dev patchelf perl python3 strace";
 
 /// What the crates' own tests use and compare with: the debug information of this machine's libc, for one.
-pub const CRATES: &str = "g++ gcc gdb libc6-dbg libc6-dev patchelf strace";
+pub const CRATES: &str = "binutils g++ gcc gdb libc6-dbg libc6-dev musl-tools patchelf strace valgrind";
+
+/// What the budgets are counted with.
+pub const BUDGETS: &str = "binutils valgrind";
 
 /// What the whole-program tests run and use; the list stands beside them.
 pub const PROGRAMS: &str = include_str!("../../tests/packages.txt");

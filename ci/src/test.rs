@@ -6,6 +6,7 @@ use std::{env, fs};
 
 use anyhow::Result;
 
+use crate::bench::budget;
 use crate::cargo::{cargo, run};
 use crate::{build, dependencies, packages, repository};
 
@@ -30,14 +31,18 @@ impl Test {
         let mut needed = vec![packages::PROGRAMS];
         needed.extend(self.all.then_some(packages::SLOW_PROGRAMS));
         if self.filters.is_empty() {
-            needed.extend([packages::CRATES, packages::DEMO]);
+            needed.extend([packages::CRATES, packages::DEMO, packages::BUDGETS]);
         }
         packages::ensure(&needed)?;
         if self.filters.is_empty() {
             self.sources()?;
         }
         step("building the interpreter and the command");
-        build::build()?;
+        let built = build::build()?;
+        if self.filters.is_empty() {
+            step("budgets of generated programs");
+            budget::check(&built.interpreter)?;
+        }
         step("whole programs");
         if self.filters.is_empty() {
             run(&mut self.programs())?;

@@ -132,6 +132,21 @@ fn patch(program: &Path, output: Option<&Path>, interpreter: &Path, undo: bool) 
     Ok(format!("{shown} names {} now: patchelf made room for it", interpreter.display()))
 }
 
+/// Writes another interpreter into a file of one's own, in the place of the old one and nowhere else; an error where it does not
+/// fit. Whether the program then starts is the caller's business.
+pub fn set_interpreter(program: &Path, interpreter: &Path) -> Result<()> {
+    let place = place(program)?;
+    let length = interpreter.as_os_str().len();
+    ensure!(
+        length < place.room,
+        "{}: has room for {} bytes where its interpreter stands, and {} does not fit",
+        program.display(),
+        place.room - 1,
+        interpreter.display()
+    );
+    write_name(program, &place, interpreter)
+}
+
 /// Whether a program with this interpreter would start under the other one.
 fn check_interpreter(old: &Path, new: &Path, undo: bool) -> Result<()> {
     let is_known =

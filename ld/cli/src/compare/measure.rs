@@ -147,13 +147,14 @@ impl Times {
     }
 }
 
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+/// The values in ascending order.
+pub fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values
 }
 
-/// Between the two nearest values, in proportion.
-fn quantile(ordered: &[f64], part: f64) -> f64 {
+/// The value below which such a part of ordered values lies: between the two nearest ones, in proportion.
+pub fn quantile(ordered: &[f64], part: f64) -> f64 {
     let Some(last) = ordered.len().checked_sub(1) else { return 0.0 };
     let place = part * last as f64;
     let below = place.floor() as usize;
