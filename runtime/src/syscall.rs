@@ -127,6 +127,24 @@ pub fn futex_wake(word: &core::sync::atomic::AtomicU32, count: u32) -> Result {
     unsafe { syscall(sys::__NR_futex, [word.as_ptr() as usize, FUTEX_WAKE_PRIVATE, count as usize, 0, 0, 0]) }
 }
 
+/// clock_gettime(2), `CLOCK_MONOTONIC`, in nanoseconds.
+pub fn monotonic_time() -> u64 {
+    const CLOCK_MONOTONIC: usize = 1;
+    let mut time = [0_u64; 2];
+    // SAFETY: the kernel writes a `struct timespec`.
+    let _ = unsafe { syscall(sys::__NR_clock_gettime, [CLOCK_MONOTONIC, time.as_mut_ptr() as usize, 0, 0, 0, 0]) };
+    time[0].wrapping_mul(1_000_000_000).wrapping_add(time[1])
+}
+
+/// getrusage(2) of the process: page faults that memory answered, and those that the disk did.
+pub fn page_faults() -> (u64, u64) {
+    const RUSAGE_SELF: usize = 0;
+    let mut usage = [0_u64; 18];
+    // SAFETY: the kernel writes a `struct rusage`, which is 144 bytes long.
+    let _ = unsafe { syscall(sys::__NR_getrusage, [RUSAGE_SELF, usage.as_mut_ptr() as usize, 0, 0, 0, 0]) };
+    (usage[8], usage[9])
+}
+
 /// mseal(2), Linux 6.10: forbids every later change of these mappings.
 ///
 /// # Safety

@@ -17,7 +17,7 @@ use folio_elf::{Addr, Symbol, Symbols, Table, Vaddr};
 use crate::error::{Error, Problem};
 use crate::index::ScopeIndex;
 use crate::object::{Object, ObjectId, Objects};
-use crate::resolve::{self, Class, Definition, Reference, Scope, Uniques, Watch};
+use crate::resolve::{self, Class, Definition, Reference, Scope, Uniques, Watch, Work};
 
 /// Size in bytes of an `Elf64_Rela`.
 const RELA: u64 = 24;
@@ -91,7 +91,7 @@ pub fn relocate<P: Process>(
     relocate_with(None, objects, id, scopes, uniques, process, program, &mut (), report);
 }
 
-/// As [`relocate`]; `index`, if there is one, is that of the only scope. What is found through it, `watch` is not told of.
+/// As [`relocate`]; `index`, if there is one, is that of the only scope; `watch` is not told of objects that it rules out.
 #[expect(clippy::too_many_arguments, reason = "one pass over one object, which touches all of these")]
 pub fn relocate_with<P: Process, W: Watch>(
     index: Option<&ScopeIndex>,
@@ -126,18 +126,23 @@ pub fn relocate_with<P: Process, W: Watch>(
     let (Some(packed), Some([rela, jmprel])) = (packed, tables(object)) else {
         return fail(Problem::RelocationPlace);
     };
+    relocator.watch.begins(Work::Packed);
     for place in relr(packed) {
         if relocator.add_bias(place).is_none() {
             return fail(Problem::RelocationPlace);
         }
     }
+    relocator.watch.ends(Work::Packed);
+    relocator.watch.begins(Work::Relative);
     // DT_RELACOUNT promises a run of relative relocations at the front; a wrong promise ends the run early.
     let promised = rela.truncated(dynamic.relacount.min(rela.len() as u64) as usize);
     let Some(relative) = relocator.writer.store_relative(promised) else {
         return fail(Problem::RelocationPlace);
     };
+    relocator.watch.ends(Work::Relative);
     let rest = rela.skip(relative);
     let lazily = relocator.process.binds_lazily();
+    relocator.watch.begins(Work::Symbolic);
     for record in rest.iter().chain(jmprel.iter()) {
         let relocation = Relocation::from(record);
         let applied = if lazily && relocation.kind == R_X86_64_JUMP_SLOT {
@@ -149,14 +154,17 @@ pub fn relocate_with<P: Process, W: Watch>(
             fail(problem);
         }
     }
+    relocator.watch.ends(Work::Symbolic);
     // Resolvers of this object may use anything in it: they run when all else is in place.
     if relocator.indirect {
+        relocator.watch.begins(Work::Indirect);
         for record in rest.iter().chain(jmprel.iter()) {
             let relocation = Relocation::from(record);
             if relocation.kind == R_X86_64_IRELATIVE && relocator.store_relative_indirect(&relocation).is_none() {
                 fail(Problem::RelocationPlace);
             }
         }
+        relocator.watch.ends(Work::Indirect);
     }
 }
 
@@ -217,8 +225,15 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
             // Nobody's address until then.
             return self.writer.store(place, 0u64);
         }
-        let chosen = self.process.call_resolver(resolver);
+        let chosen = self.call_resolver(resolver);
         self.writer.store(place, chosen.0.wrapping_add_signed(addend))
+    }
+
+    fn call_resolver(&mut self, resolver: Addr) -> Addr {
+        self.watch.begins(Work::Resolver);
+        let chosen = self.process.call_resolver(resolver);
+        self.watch.ends(Work::Resolver);
+        chosen
     }
 
     fn apply(&mut self, relocation: &Relocation) -> Result<(), Problem> {
@@ -326,8 +341,10 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
             self.watch.repeated();
             return definition;
         }
+        self.watch.begins(Work::Lookup);
         let definition =
             bind_with(self.index, self.objects, own, self.symbols, self.scopes, class, self.uniques, self.watch);
+        self.watch.ends(Work::Lookup);
         if let Some(definition) = &definition
             && definition.object != self.id
         {
@@ -342,7 +359,7 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
     fn value(&mut self, definition: Option<Definition>) -> Addr {
         let Some(definition) = definition else { return Addr(0) };
         let address = address_of(self.objects, &definition);
-        if is_indirect(&definition) { self.process.call_resolver(address) } else { address }
+        if is_indirect(&definition) { self.call_resolver(address) } else { address }
     }
 
     fn copy(&mut self, place: Vaddr, symbol: &Symbol, definition: Option<Definition>) -> Result<(), Problem> {
@@ -460,7 +477,7 @@ fn bind_with(
     let version = symbols.version_index(own.index).and_then(|versym| object.versions.get(versym));
     let reference = Reference { name, gnu_hash, version, class, newest: false };
     let mut search = |reference: &Reference| match index {
-        Some(index) => resolve::lookup_indexed(objects, index, reference, uniques, Some(own)),
+        Some(index) => resolve::lookup_indexed(objects, index, reference, uniques, Some(own), &mut *watch),
         None => {
             resolve::lookup_watched(objects, scopes.iter().copied(), reference, None, uniques, Some(own), &mut *watch)
         }

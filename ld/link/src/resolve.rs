@@ -98,6 +98,23 @@ impl Uniques {
     }
 }
 
+/// What the relocation of an object is made of, for who measures it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// The relative relocations of `DT_RELR`.
+    Packed,
+    /// The run of relative relocations at the front of `DT_RELA`.
+    Relative,
+    /// All others but the following: they name symbols, as a rule.
+    Symbolic,
+    /// `R_X86_64_IRELATIVE`.
+    Indirect,
+    /// One name is looked up.
+    Lookup,
+    /// The resolver of an IFUNC runs.
+    Resolver,
+}
+
 /// Watches lookups, and may bend a rule; each method's default does nothing and costs nothing.
 pub trait Watch {
     /// Whether a weak definition yields to a global one that is found later (ld.so(8), `LD_DYNAMIC_WEAK`).
@@ -118,6 +135,9 @@ pub trait Watch {
     }
     /// The last lookup's answer was taken for one more relocation.
     fn repeated(&mut self) {}
+    /// A part of a relocation begins, or ends.
+    fn begins(&mut self, _work: Work) {}
+    fn ends(&mut self, _work: Work) {}
 }
 
 impl Watch for () {}
@@ -170,7 +190,7 @@ pub fn lookup_watched<'s>(
     weak
 }
 
-/// As [`lookup`] in the scope that `index` was built from.
+/// As [`lookup`] in the scope that `index` was built from; `watch` sees the objects that the index lets pass.
 #[inline]
 pub fn lookup_indexed(
     objects: &Objects,
@@ -178,8 +198,12 @@ pub fn lookup_indexed(
     reference: &Reference,
     uniques: &mut Uniques,
     requester: Option<Definition>,
+    watch: &mut impl Watch,
 ) -> Option<Definition> {
-    index.candidates(reference.gnu_hash).find_map(|id| try_object(objects, id, reference, uniques, requester))
+    index.candidates(reference.gnu_hash).find_map(|id| {
+        watch.tried(objects, id, reference);
+        try_object(objects, id, reference, uniques, requester)
+    })
 }
 
 /// Whether an object has a say in what a reference is bound to.

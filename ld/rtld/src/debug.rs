@@ -35,7 +35,7 @@ pub use folio_glibc::debug::Categories;
 pub use lookups::{Lookups, let_weak_yield};
 pub use scopes::{initial_scopes, joins_global_scope, show_scope};
 pub use searches::{REMARKS, Searches, version_wanted};
-pub use statistics::{Phase, final_statistics, statistics};
+pub use statistics::{Phase, final_statistics, now, statistics};
 
 use Categories as C;
 

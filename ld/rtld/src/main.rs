@@ -16,6 +16,7 @@ mod image;
 mod namespace;
 mod process;
 mod processor;
+mod profile;
 mod report;
 mod start;
 

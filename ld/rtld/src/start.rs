@@ -50,6 +50,7 @@ use crate::image::{execstack, execute};
 use crate::namespace::Namespace;
 use crate::process::{Arguments, Guarded, LibcFunctions, Process, ScopeName, function};
 use crate::processor;
+use crate::profile::{self, Kind as Profiled, Span};
 use crate::report::{self, LOADING};
 
 /// What `_start` calls once Folio is relocated.
@@ -68,7 +69,9 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     }
     let auxiliary = if environment.show_auxv { auxv::snapshot(&stack) } else { Vec::new() };
     let mut objects = Objects::new();
+    let span = Span::of(Profiled::Adopt);
     let mut cast = cast::adopt(&mut stack, &mut objects, &environment);
+    drop(span);
     let is_listed = environment.trace || cast.options.is_some_and(|options| options.task == Task::List);
     if !is_listed {
         cast.auditors = audited::names(&environment, &cast, &objects, secure);
@@ -77,7 +80,9 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
         let process = audited::prepare(&stack, &environment, secure, objects, &mut cast, &auxiliary);
         return enter(process, &stack);
     }
+    let span = Span::of(Profiled::Discover);
     let discovery = discover::discover(&stack, &environment, secure, &mut objects, &cast);
+    drop(span);
     let found = || libc::find(&objects, &discovery.members).map(|found| libc::layout(&objects[found]).ok());
     show_what_is_asked_for(found, &environment, is_listed, &auxiliary);
     if environment.trace {
@@ -89,7 +94,9 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     }
     discovery.found.require_versions(&cast);
     let libc = libc::find(&objects, &discovery.members).map(|found| &objects[found]);
+    let span = Span::of(Profiled::Layout);
     let layout = choose_layout(libc, &stack, &cast);
+    drop(span);
     let process = publish_process(&stack, &environment, secure, objects, discovery, &mut cast, layout);
     link(process, &stack, &cast);
     enter(process, &stack)
@@ -98,7 +105,10 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
 /// Runs the initializers, and gives what the program starts with.
 fn enter(process: &Process, stack: &Stack) -> Start {
     debug::statistics(process);
+    let span = Span::of(Profiled::Initialise);
     initialise::start(process);
+    drop(span);
+    profile::finish();
     // SAFETY: one thread, unless an initializer made more; none of them loads before it has an entry.
     let executable = &unsafe { process.objects.get() }[process.executable];
     Start {
@@ -146,6 +156,7 @@ fn publish_process(
     cast: &mut Cast,
     layout: &'static Layout,
 ) -> &'static Process {
+    let _span = Span::of(Profiled::Publish);
     let (ro, global) = (_rtld_global_ro.record(), _rtld_global.record());
     let mut tunables = read_tunables(stack, environment, secure, layout);
     let secure = secure || tunables.secure();
@@ -154,7 +165,9 @@ fn publish_process(
     _dl_argv.store(stack.argv(), Ordering::Relaxed);
     publish::kernel_facts(layout, ro, stack);
     debug::publish(layout, ro);
+    let span = Span::of(Profiled::Processor);
     processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &mut tunables, Extent::Libc);
+    drop(span);
     // In a direct start the kernel made the stack for Folio, which needs none that is executable.
     let executable_stack = cast.options.is_none() && execstack::is_wanted_by(&objects[cast.executable]);
     let stack_flags = execstack::flags(layout, executable_stack);
@@ -222,6 +235,7 @@ fn link(process: &'static Process, stack: &Stack, cast: &Cast) {
 
 /// Lays out static TLS and makes the main thread; gives its thread pointer.
 fn make_main_thread(process: &Process, stack: &Stack, cast: &Cast) -> usize {
+    let _span = Span::of(Profiled::Thread);
     let layout = process.layout;
     let refuse = |problem: Problem| -> ! { report::fatal(cast.program, LOADING, &Error::new(b"", problem)) };
     let rseq = static_tls::lay_out(process, stack).unwrap_or_else(|error| {
@@ -242,6 +256,7 @@ fn make_main_thread(process: &Process, stack: &Stack, cast: &Cast) -> usize {
 #[inline(never)]
 fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls: impl FnOnce()) {
     let layout = process.layout;
+    let span = Span::of(Profiled::Publish);
     // SAFETY: one thread.
     let (objects, members) = unsafe { (process.objects.get(), process.base.members.get()) };
     let libc = libc::find(objects, members);
@@ -257,30 +272,36 @@ fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls
         publish::vdso(layout, process.ro, &objects[vdso], unsafe { process.state(vdso) }.map);
     }
     debug::initial_scopes(process);
-    let phase = Phase::relocation();
+    drop(span);
+    let (phase, span) = (Phase::relocation(), Span::of(Profiled::Relocate));
     let mut failed = false;
     execute::relocate(process, sorted, process.bind_now, None, &mut |error| {
         debug::failed("symbol lookup error", &error, false);
         report::error(cast.program, "symbol lookup error", &error);
         failed = true;
     });
-    drop(phase);
+    drop((phase, span));
     if failed {
         exit_group(report::FAILURE);
     }
+    let span = Span::of(Profiled::Tls);
     initialise_tls();
+    drop(span);
+    let span = Span::of(Profiled::Libc);
     if let Some(early_init) = functions.early_init {
         // SAFETY: libc's __libc_early_init, once, after its relocation.
         unsafe { function::<unsafe extern "C" fn(bool)>(early_init)(true) };
     }
     // SAFETY: one thread.
     *unsafe { process.libc.get_mut() } = functions;
+    drop(span);
     debugger::announce(process, &process.base, Event::InitComplete);
 }
 
 /// Gives every object of the start its scopes, sorts them by their dependencies, and lets unwinders find them. An object that
 /// the processor is too old for ends the process.
 fn publish_scopes(process: &Process, cast: &Cast) -> Vec<usize> {
+    let _span = Span::of(Profiled::Order);
     // SAFETY: one thread.
     let (objects, members, global) =
         unsafe { (process.objects.get(), process.base.members.get(), process.base.global.get()) };

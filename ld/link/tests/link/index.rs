@@ -44,7 +44,7 @@ proptest! {
             for class in [Class::Address, Class::Call, Class::Copy] {
                 let reference = Reference::new(name.as_bytes(), None, class);
                 let walked = lookup(&world.objects, [&world.scope], &reference, None, &mut plain, None);
-                let looked_up = lookup_indexed(&world.objects, &index, &reference, &mut indexed, None);
+                let looked_up = lookup_indexed(&world.objects, &index, &reference, &mut indexed, None, &mut ());
                 prop_assert_eq!(place(walked), place(looked_up), "{} {:?}", name, class);
             }
         }

@@ -1,14 +1,15 @@
-//! `LD_DEBUG=symbols` and `bindings`, the count of `statistics`, and `LD_DYNAMIC_WEAK`: what each lookup does.
+//! `LD_DEBUG=symbols` and `bindings`, the count of `statistics`, `LD_DYNAMIC_WEAK`, and the profile: what each lookup does.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use folio_elf::Lossy;
 use folio_link::object::{ObjectId, Objects};
-use folio_link::resolve::{Definition, Reference, Scope, Uniques, Watch, is_searched, lookup_watched};
+use folio_link::resolve::{Definition, Reference, Scope, Uniques, Watch, Work, is_searched, lookup_watched};
 
 use super::statistics::{LOOKUPS, REPEATED};
 use super::{Categories as C, is_on, namespace, say};
 use crate::process::Process;
+use crate::profile::Meter;
 
 /// `LD_DYNAMIC_WEAK` is set.
 static WEAK_YIELDS: AtomicBool = AtomicBool::new(false);
@@ -18,16 +19,31 @@ pub fn let_weak_yield() {
     WEAK_YIELDS.store(true, Ordering::Relaxed);
 }
 
+fn wants_all() -> bool {
+    is_on(C::SYMBOLS | C::BINDINGS | C::STATISTICS) || WEAK_YIELDS.load(Ordering::Relaxed)
+}
+
 /// The eyes on the lookups of this process.
 pub struct Lookups<'p> {
     process: &'p Process,
+    meter: Option<Meter>,
 }
 
 impl Lookups<'_> {
     /// Eyes, if anything wants them.
     pub fn watching(process: &Process) -> Option<Lookups<'_>> {
-        let wanted = is_on(C::SYMBOLS | C::BINDINGS | C::STATISTICS) || WEAK_YIELDS.load(Ordering::Relaxed);
-        wanted.then_some(Lookups { process })
+        wants_all().then_some(Lookups { process, meter: None })
+    }
+
+    /// Eyes on the relocation of the object of this name, if anything wants them.
+    pub fn relocating<'p>(process: &'p Process, name: &[u8]) -> Option<Lookups<'p>> {
+        let meter = Meter::of(name);
+        (meter.is_some() || wants_all()).then_some(Lookups { process, meter })
+    }
+
+    /// Whether every object that a lookup comes by is to be seen, which an index would pass over.
+    pub fn wants_all(&self) -> bool {
+        wants_all()
     }
 
     /// Looks a name up for `requester`, at run time.
@@ -54,6 +70,9 @@ impl Watch for Lookups<'_> {
     }
 
     fn tried(&mut self, objects: &Objects, id: ObjectId, reference: &Reference) {
+        if let Some(meter) = &mut self.meter {
+            meter.tried(objects, id, reference);
+        }
         if is_on(C::SYMBOLS) && is_searched(&objects[id], reference) {
             let file = Lossy(objects[id].display_name(self.process.program));
             let namespace = namespace(self.process, id);
@@ -88,7 +107,22 @@ impl Watch for Lookups<'_> {
         }
     }
 
+    fn begins(&mut self, work: Work) {
+        if let Some(meter) = &mut self.meter {
+            meter.begins(work);
+        }
+    }
+
+    fn ends(&mut self, work: Work) {
+        if let Some(meter) = &mut self.meter {
+            meter.ends(work);
+        }
+    }
+
     fn repeated(&mut self) {
+        if let Some(meter) = &mut self.meter {
+            meter.repeated();
+        }
         REPEATED.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -9,6 +9,7 @@ use folio_link::object::{Object, ObjectId, Objects};
 use folio_link::search::{Listing, Observe, Redirect, Reference, Refusal, Rule};
 
 use crate::audit::Auditing;
+use crate::profile::{Kind as Profiled, Span};
 
 use super::{Categories as C, Lines, is_on, say};
 
@@ -27,6 +28,8 @@ pub struct Searches<'p> {
     pub remarks: bool,
     /// Auditors that have a say in them.
     pub auditing: Option<Auditing<'p>>,
+    /// The search under way, for the profile.
+    pub under_way: Span,
 }
 
 impl Searches<'_> {
@@ -95,6 +98,7 @@ impl Observe for Searches<'_> {
     }
 
     fn find(&mut self, name: &[u8]) {
+        self.under_way = Span::about(Profiled::Search, || name);
         say(C::LIBS, format_args!("find library={} [{}]; searching\n", Lossy(name), self.namespace));
     }
 
@@ -128,6 +132,7 @@ impl Observe for Searches<'_> {
     }
 
     fn done(&mut self, _rule: Option<Rule>) {
+        self.under_way = Span::NONE;
         say(C::LIBS, format_args!("\n"));
     }
 }

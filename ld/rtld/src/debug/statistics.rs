@@ -20,7 +20,8 @@ static BEGIN: AtomicU64 = AtomicU64::new(0);
 static LOADING: AtomicU64 = AtomicU64::new(0);
 static RELOCATION: AtomicU64 = AtomicU64::new(0);
 
-fn now() -> u64 {
+/// The processor's time stamp counter.
+pub fn now() -> u64 {
     // SAFETY: Linux lets every program read the counter, unless it forbade itself to (prctl(2), PR_SET_TSC).
     unsafe { _rdtsc() }
 }

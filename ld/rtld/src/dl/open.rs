@@ -31,6 +31,7 @@ use crate::image::initialise::{self, Edges};
 use crate::namespace::{self, Audit, Namespace, NamespaceId};
 use crate::process::{Arguments, LibcFunctions, Process, ScopeName, function};
 use crate::processor;
+use crate::profile::Span;
 
 bitflags! {
     /// `mode` of dlopen(3).
@@ -171,6 +172,7 @@ fn load(
             by_option: process.library_path_by_option,
             remarks: process.layout.version >= REMARKS,
             auditing: Auditing::of_opening(process, namespace),
+            under_way: Span::NONE,
         },
         executable: process.executable,
         interpreter: Some(interpreter),

@@ -22,6 +22,7 @@ use crate::image::execstack;
 use crate::image::map;
 use crate::image::scope;
 use crate::process::{Process, ScopeName};
+use crate::profile::{Kind as Profiled, Span};
 use crate::report;
 
 /// The first object of a sorted list, dependencies first, that the processor is too old for (*glibc sysdeps/x86/dl-prop.h,
@@ -68,7 +69,9 @@ pub fn relocate(
     mut later: Option<&mut Later>,
     report: &mut impl FnMut(Error),
 ) {
+    let span = Span::of(Profiled::Index);
     let index = index_for(process, sorted);
+    drop(span);
     for &place in sorted.iter().rev() {
         let id = ObjectId(place as u32);
         // SAFETY: the load lock is held, or there is one thread.
@@ -119,6 +122,7 @@ fn relocate_one(
     let objects = unsafe { process.objects.get() };
     let object = &objects[id];
     let Some(dynamic) = &object.dynamic else { return Ok(()) };
+    let _span = Span::about(Profiled::Object, || object.display_name(process.program));
     execstack::provide(process, object, running)?;
     let fail = |errno| Error::new(object.display_name(process.program), Problem::Protect(errno));
     let text_relocations = dynamic.flags & DF_TEXTREL != 0;
@@ -156,12 +160,13 @@ fn relocate_one(
     unsafe {
         scope::with_scopes(process, id, |scopes| {
             let program = process.program;
-            match debug::Lookups::watching(process) {
+            match debug::Lookups::relocating(process, object.display_name(program)) {
                 None => {
                     pass::relocate_with(index, objects, id, scopes, uniques, &mut binding, program, &mut (), report)
                 }
                 Some(mut watch) => {
-                    pass::relocate_with(None, objects, id, scopes, uniques, &mut binding, program, &mut watch, report);
+                    let index = index.filter(|_| !watch.wants_all());
+                    pass::relocate_with(index, objects, id, scopes, uniques, &mut binding, program, &mut watch, report);
                 }
             }
         });
@@ -187,6 +192,7 @@ fn relocate_one(
 /// Makes what is written by relocation alone read-only (`PT_GNU_RELRO`).
 fn protect_relro(process: &Process, object: &Object) -> Result<(), Error> {
     let Some((start, end)) = object.placement.relro_pages() else { return Ok(()) };
+    let _span = Span::about(Profiled::Protect, || object.display_name(process.program));
     map::protect(object.image.bias(), start, end, PF_R)
         .map_err(|errno| Error::new(object.display_name(process.program), Problem::Protect(errno)))
 }

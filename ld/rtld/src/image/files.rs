@@ -18,6 +18,7 @@ use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, readlink, stat};
 use rustix::io::{pread, read};
 
 use crate::image::map::{self, FileBytes};
+use crate::profile::{Kind as Profiled, Span};
 
 /// Where ldconfig(8) keeps what it found.
 const CACHE: &str = "/etc/ld.so.cache";
@@ -61,6 +62,7 @@ pub fn contents(path: &str) -> Option<FileBytes> {
 
 /// Opens and checks the ELF file at `path`.
 pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
+    let mut span = Span::about(Profiled::Probe, || path);
     let absent = |errno: rustix::io::Errno| OpenError::Absent(errno.raw_os_error());
     let path = CString::new(path).map_err(|_| OpenError::Absent(Errno::ENOENT.0))?;
     let descriptor = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(absent)?;
@@ -93,6 +95,7 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
         }
     };
     let status = fstat(&descriptor).map_err(|errno| OpenError::Failed(Problem::Status(Errno(errno.raw_os_error()))))?;
+    span.turns_out(Profiled::Open);
     Ok(OpenFile { descriptor, status, header, program_headers })
 }
 
@@ -138,7 +141,11 @@ impl Files for Disk {
     }
 
     fn cache(&mut self) -> Option<&[u8]> {
-        self.cache.get_or_insert_with(|| contents(CACHE)).as_deref()
+        let open = || {
+            let _span = Span::of(Profiled::Cache);
+            contents(CACHE)
+        };
+        self.cache.get_or_insert_with(open).as_deref()
     }
 
     fn is_set_user_id(&mut self, file: &OpenFile) -> bool {

@@ -22,6 +22,7 @@ use crate::debug::{self, Categories};
 use crate::dl::fork;
 use crate::namespace::Namespace;
 use crate::process::{Arguments, Process, State, function};
+use crate::profile::{Kind as Profiled, Span};
 
 /// # Safety
 /// Each is a function of a relocated object, called once, in its turn.
@@ -96,7 +97,7 @@ pub fn first(process: &Process, loaded: &[ObjectId]) -> Option<ObjectId> {
 pub fn initialise(process: &Process, sorted: &[usize], init_first: Option<ObjectId>, arguments: Arguments) {
     for index in order::initialization(sorted, init_first.map(|id| id.0 as usize)) {
         let id = ObjectId(index as u32);
-        let functions = {
+        let (functions, _span) = {
             // SAFETY: the load lock is held; borrows end before anything is called.
             let (objects, states) = unsafe { (process.objects.get(), process.states.get_mut()) };
             // An initializer may have closed what was still to be initialised.
@@ -113,7 +114,7 @@ pub fn initialise(process: &Process, sorted: &[usize], init_first: Option<Object
             let Some(dynamic) = &object.dynamic else { continue };
             let mut functions: Vec<Addr> = dynamic.init.map(|at| object.address(at)).into_iter().collect();
             functions.extend(array(object, dynamic.init_array));
-            functions
+            (functions, Span::about(Profiled::Initializers, || &object.path))
         };
         call_initializers(arguments, &functions);
     }

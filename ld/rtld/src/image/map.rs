@@ -18,8 +18,11 @@ use folio_link::{Errno, Problem};
 use rustix::fd::BorrowedFd;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
+use crate::profile::{Kind as Profiled, Span};
+
 /// Maps the object that `placement` describes.
 pub fn map(placement: &Placement, file: BorrowedFd) -> Result<Image<'static>, Problem> {
+    let _span = Span::of(Profiled::Map);
     let reservation = Reservation::take(placement, file)?;
     let bias = reservation.bias(placement);
     let mut previous_end = placement.segments[0].pages_end();

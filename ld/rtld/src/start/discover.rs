@@ -28,6 +28,7 @@ use crate::debug::{self, Categories, Phase, REMARKS, Searches, version_wanted};
 use crate::image::files::{self, Disk};
 use crate::image::map;
 use crate::processor::Cpuid;
+use crate::profile::{Kind as Profiled, Span};
 use crate::report::{self, LOADING};
 use crate::start::cast::Cast;
 use crate::start::early_tunables;
@@ -123,6 +124,7 @@ pub fn load_all(
             by_option: options.ld_library_path.is_some(),
             remarks,
             auditing,
+            under_way: Span::NONE,
         },
         executable: cast.executable,
         interpreter: Some(cast.interpreter),
@@ -138,6 +140,7 @@ pub fn load_all(
     missing.sort_by_key(|dependency| dependency.place);
     let mut version_errors = Vec::new();
     for &id in &closure {
+        let _span = Span::about(Profiled::Versions, || objects[id].display_name(cast.program));
         let mut watch = |need: &Need, provider: &Object| version_wanted(need, provider, &objects[id], cast.program, 0);
         version::check_watched(objects, members, id, cast.program, &mut watch, &mut |error| {
             debug::failed("version lookup error", &error, environment.trace);
@@ -199,10 +202,12 @@ pub fn new_search(
     options: &Options,
     memo: &mut Memo<Cpuid>,
 ) -> Search<'static> {
+    let span = Span::of(Profiled::Processor);
     let levels = match early_tunables(environment, secure) {
         None => cpu::isa_level(memo, &NoTunables),
         Some(values) => cpu::isa_level(memo, &values),
     };
+    drop(span);
     let mut subdirectories: Vec<&'static [u8]> = options.prepended_hwcaps().collect();
     let allowed = levels.directories().iter().map(|name| name.as_bytes()).filter(|name| options.allows_hwcaps(name));
     subdirectories.extend(allowed);

@@ -8,6 +8,7 @@ use folio_runtime::stack::Stack;
 
 use crate::abi::libc;
 use crate::debug::{self, Categories};
+use crate::profile;
 
 /// The settings of one start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +42,7 @@ pub struct Environment {
 }
 
 /// Removed from the environment of a set-user-ID program: all that any supported glibc removes (*sysdeps/generic/unsecvars.h*,
-/// and for `MALLOC_CHECK_` up to 2.38 *elf/dl-tunables.list*).
+/// and for `MALLOC_CHECK_` up to 2.38 *elf/dl-tunables.list*), and what is Folio's own.
 const UNSAFE: &[&str] = &[
     "GCONV_PATH",
     "GETCONF_DIR",
@@ -53,6 +54,7 @@ const UNSAFE: &[&str] = &[
     "LD_DEBUG",
     "LD_DEBUG_OUTPUT",
     "LD_DYNAMIC_WEAK",
+    "LD_FOLIO_PROFILE",
     "LD_HWCAP_MASK",
     "LD_LIBRARY_PATH",
     "LD_ORIGIN_PATH",
@@ -115,6 +117,7 @@ impl Environment {
                 b"LD_DEBUG" => environment.debug |= debug::parse(value),
                 b"LD_DEBUG_OUTPUT" => environment.debug_output = Some(value),
                 b"LD_SHOW_AUXV" => environment.show_auxv = true,
+                b"LD_FOLIO_PROFILE" => profile::switch_on(value),
                 b"LD_DYNAMIC_WEAK" => environment.dynamic_weak = true,
                 b"LD_ORIGIN_PATH" => environment.origin_path = Some(value),
                 b"GLIBC_TUNABLES" => environment.tunables = Some(value),
