@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{compare, doctor, explain, lint, patch, run, share};
+use crate::{compare, doctor, explain, lint, patch, profile, run, share};
 
 /// See what programs share in memory, and why: the companion of Folio, a dynamic linker.
 #[derive(Parser)]
@@ -77,6 +77,22 @@ pub enum Command {
         folio compare --pairs 0 git --version              system calls and memory, no times\n  \
         folio compare --html gdb.html gdb --version        for a browser")]
     Compare(compare::Arguments),
+
+    /// Show where the time of a program's start goes: by what is done, and for which library
+    ///
+    /// The program is started under Folio several times, up to its entry: initializers of its libraries run, and none of its
+    /// own code does. The linker takes the times; shown is the fastest start: search and mapping of files, each
+    /// kind of relocation, lookups with what they asked, IFUNC resolvers, initializers, with page faults, by part and by
+    /// library. The parts add up to the whole.
+    ///
+    /// Measuring takes time too, some 20 ns for each lookup and part, so the whole is a little longer than that of an ordinary
+    /// start, which folio compare tells.
+    #[command(after_help = "Examples:\n  \
+        folio profile git\n  \
+        folio profile --flame gdb.svg gdb                  a flame graph, for a browser\n  \
+        folio profile --trace python3.json python3         for ui.perfetto.dev or chrome://tracing\n  \
+        folio profile --runs 101 --json curl")]
+    Profile(profile::Arguments),
 
     /// Show what a start of a program would load, bind and initialise, and why; the program is not started
     ///

@@ -13,6 +13,7 @@ pub mod output;
 pub mod patch;
 pub mod plan;
 pub mod process;
+pub mod profile;
 pub mod run;
 pub mod share;
 pub mod table;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use folio::interface::{Command, Folio};
-use folio::{compare, doctor, explain, lint, patch, run, share};
+use folio::{compare, doctor, explain, lint, patch, profile, run, share};
 
 fn main() -> ExitCode {
     match execute(Folio::parse().command) {
@@ -24,6 +24,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Patch(arguments) => patch::run(&arguments)?,
         Command::Share(arguments) => share::run(&arguments)?,
         Command::Compare(arguments) => compare::run(&arguments)?,
+        Command::Profile(arguments) => profile::run(&arguments)?,
         Command::Explain(arguments) => return explain::run(&arguments),
         Command::Lint(arguments) => return lint::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
