@@ -146,8 +146,19 @@ pub fn name_mappings() {
     NAMED.store(true, Ordering::Relaxed);
 }
 
+/// Whether the kernel has refused memory.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a request could not be met so far. Collections that cannot grow end the process: then this is why.
+pub fn has_failed() -> bool {
+    FAILED.load(Ordering::Relaxed)
+}
+
 fn map_named(length: usize) -> Option<*mut u8> {
-    let start = syscall::map_memory(length).ok()?;
+    let Ok(start) = syscall::map_memory(length) else {
+        FAILED.store(true, Ordering::Relaxed);
+        return None;
+    };
     if NAMED.load(Ordering::Relaxed) {
         // Kernels without such names refuse, and nobody minds.
         let _ = syscall::name_memory(start, length, c" glibc: loader malloc");
@@ -190,6 +201,30 @@ impl Arena {
         }
     }
 
+    /// Makes sure that so many bytes can be had, in chunks, without asking the kernel: who may fail asks before it begins.
+    pub fn reserve(&self, size: usize) -> bool {
+        let current = self.current.load(Ordering::Acquire);
+        let left = match current.is_null() {
+            true => FIRST_REGION.saturating_sub(self.first_used.load(Ordering::Relaxed)),
+            // SAFETY: a region that was published stays mapped.
+            false => REGION.saturating_sub(unsafe { &(*current).used }.load(Ordering::Relaxed)),
+        };
+        left >= size || self.open_region(current).is_some()
+    }
+
+    /// Maps a region and makes it the current one in the place of `current`, unless somebody else was faster.
+    fn open_region(&self, current: *mut Region) -> Option<()> {
+        let region = map_named(REGION)?;
+        // SAFETY: the mapping is new, large enough, and nobody else's yet.
+        unsafe { region.cast::<Region>().write(Region { used: AtomicUsize::new(size_of::<Region>()) }) };
+        let published = self.current.compare_exchange(current, region.cast(), Ordering::AcqRel, Ordering::Relaxed);
+        if published.is_err() {
+            // SAFETY: somebody else was faster, so that nobody has seen this one.
+            let _ = unsafe { syscall::unmap_memory(region, REGION) };
+        }
+        Some(())
+    }
+
     /// A piece of memory that was never handed out before, hence zero.
     fn fresh(&self, size: usize, align: usize) -> Option<*mut u8> {
         loop {
@@ -203,14 +238,7 @@ impl Arena {
             if piece.is_some() {
                 return piece;
             }
-            let region = map_named(REGION)?;
-            // SAFETY: the mapping is new, large enough, and nobody else's yet.
-            unsafe { region.cast::<Region>().write(Region { used: AtomicUsize::new(size_of::<Region>()) }) };
-            let published = self.current.compare_exchange(current, region.cast(), Ordering::AcqRel, Ordering::Relaxed);
-            if published.is_err() {
-                // SAFETY: somebody else was faster, so that nobody has seen this one.
-                let _ = unsafe { syscall::unmap_memory(region, REGION) };
-            }
+            self.open_region(current)?;
         }
     }
 
@@ -310,7 +338,10 @@ unsafe impl GlobalAlloc for Arena {
             }
             (Some(Class::Mapping { size: old }), Some(Class::Mapping { size: new })) if layout.align() <= PAGE => {
                 // SAFETY: the mapping is the caller's, and the caller goes on with the address that is returned.
-                unsafe { syscall::remap_memory(memory, old, new) }.unwrap_or(ptr::null_mut())
+                unsafe { syscall::remap_memory(memory, old, new) }.unwrap_or_else(|_| {
+                    FAILED.store(true, Ordering::Relaxed);
+                    ptr::null_mut()
+                })
             }
             _ => {
                 // SAFETY: the copied bytes belong to both; the old memory came from `alloc` with the old layout.

@@ -37,6 +37,7 @@ pub mod output;
 #[cfg(not(test))]
 mod panic;
 mod relocate_self;
+pub mod signal;
 pub mod stack;
 pub mod start;
 pub mod syscall;

@@ -1,5 +1,6 @@
 //! The end of a process in which Folio itself is wrong: the panic handler, and what the unwinder would call.
 
+use crate::allocator;
 use crate::output::Output;
 use crate::syscall;
 use core::fmt::Write;
@@ -8,6 +9,12 @@ use core::panic::PanicInfo;
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     let mut output = Output::stderr();
+    if allocator::has_failed() {
+        // The request that could not be met was one that had to be.
+        let _ = writeln!(output, "ld-folio.so.1: {}: cannot allocate memory", info.message());
+        output.flush();
+        syscall::exit_group(127)
+    }
     let _ = match info.location() {
         Some(place) => {
             writeln!(output, "ld-folio.so.1: internal error: {} at {place} (please report)", info.message())

@@ -20,4 +20,5 @@ pub mod namespace;
 pub mod roots;
 pub mod run;
 pub mod suite;
+pub mod trace;
 pub mod workspace;

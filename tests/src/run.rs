@@ -218,11 +218,11 @@ fn ends_before(process: Pid, deadline: Instant) -> Result<bool> {
     }
 }
 
-fn memory_file(name: &str) -> Result<File> {
+pub(crate) fn memory_file(name: &str) -> Result<File> {
     Ok(File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
 }
 
-fn contents(file: &mut File) -> Result<Vec<u8>> {
+pub(crate) fn contents(file: &mut File) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;

@@ -11,6 +11,7 @@ use folio_tests::diagnosis::{Reference, Start};
 use folio_tests::interpreter::Interpreter;
 use folio_tests::run::{Run, Status};
 use folio_tests::suite::{self, Verdict};
+use folio_tests::trace::{Answer, Depth, trace};
 use folio_tests::workspace;
 use libtest_mimic::Trial;
 
@@ -34,10 +35,15 @@ struct Failure {
 }
 
 /// A folder with a program that runs: two libraries, one of which needs a third, and a versioned symbol.
-const SOUND: &str = r"
+const SOUND: &str = r#"
 cat > victim.c <<'END'
 int victim_data = 1;
-int victim(void) { return 0; }
+__thread int victim_thread = 0;
+static int none(void) { return 0; }
+static int (*choose(void))(void) { return none; }
+int victim_chosen(void) __attribute__((ifunc("choose")));
+__attribute__((constructor)) static void begin(void) {}
+int victim(void) { return victim_thread + victim_chosen(); }
 int versioned(void) { return 0; }
 END
 cat > program.c <<'END'
@@ -50,7 +56,7 @@ echo 'int third(void) { return 0; }' | gcc -x c -shared -fPIC -o libthird.so -
 echo 'int third(void); int other(void) { return third(); }' | gcc -x c -shared -fPIC -o libother.so - -L. -lthird -Wl,-rpath,'$ORIGIN'
 gcc -shared -fPIC -o libvictim.so victim.c -Wl,--version-script=map
 gcc -fPIE -pie -o program program.c -L. -lvictim -lother -Wl,-rpath,'$ORIGIN' -Wl,-z,lazy
-";
+"#;
 
 const fn failure(name: &'static str, spoil: &'static str, sentence: &'static str) -> Failure {
     Failure { name, spoil, environment: &[], wrapper: &[], sentence, status: 127, also: &[] }
@@ -210,7 +216,42 @@ fn tests() -> Result<Vec<Trial>> {
         let with = interpreter.clone();
         tests.push(suite::test(format!("failures::command::{name}"), move || command_fails(name, words, &with)));
     }
+    let with = interpreter;
+    tests.push(suite::test("failures::truncated_while_loading", move || truncated_while_loading(&with)));
     Ok(tests)
+}
+
+/// A library is cut when it has been mapped and its size was looked at: no file system keeps anybody from that.
+fn truncated_while_loading(interpreter: &Interpreter) -> Result<Verdict> {
+    if interpreter.is_stand_in() {
+        return Ok(Verdict::Skip("glibc's loader, under test here, crashes".to_owned()));
+    }
+    let place = workspace::fresh("failures/truncated_while_loading")?;
+    script(&place, SOUND)?;
+    let (program, library) = (place.join("program"), place.join("libvictim.so"));
+    interpreter.adopt(&program, &program)?;
+    let run = Run::new(&program).named("./program").in_folder(&place);
+    let mut opened = None;
+    let mut calls = 0;
+    let traced = trace(&run, interpreter.path(), Depth::Whole, |call| {
+        calls += 1;
+        // The first library is the victim; its descriptor is closed when all of it is mapped.
+        if call.number == nix::libc::SYS_mmap && call.arguments[4] as i32 >= 0 && opened.is_none() && calls > 1 {
+            let cache = call.arguments[3] & nix::libc::MAP_PRIVATE as u64 != 0 && call.arguments[2] == 1;
+            opened = (!cache).then_some(call.arguments[4]);
+        }
+        if call.number == nix::libc::SYS_close && opened == Some(call.arguments[0]) {
+            let _ = std::fs::OpenOptions::new().write(true).open(&library).and_then(|file| file.set_len(0x1000));
+        }
+        Answer::Make
+    })?;
+    let said = String::from_utf8_lossy(&traced.outcome.stderr);
+    let wanted = format!(
+        "./program: error while loading shared libraries: {}: file was truncated, or cannot be read, while it was being loaded\n",
+        library.display()
+    );
+    let good = traced.outcome.status == Status::Exit(127) && said == wanted;
+    Ok(if good { Verdict::Pass } else { Verdict::Fail(format!("{}\n{said}", traced.outcome.status)) })
 }
 
 fn fails(failure: &Failure, interpreter: &Interpreter) -> Result<Verdict> {
@@ -243,7 +284,7 @@ fn refuses(damage: &Damage, interpreter: &Interpreter) -> Result<Verdict> {
     }
     let place = workspace::fresh(&format!("failures/damage_{}", damage.name))?;
     script(&place, SOUND)?;
-    damage.apply(&place.join("libvictim.so"))?;
+    damage.apply(&place.join(damage.file))?;
     let start = Start {
         folder: &place,
         environment: &[],

@@ -11,6 +11,7 @@ use folio_elf::{HeaderError, Lossy};
 
 use crate::errno::Errno;
 use crate::placement::PlacementError;
+use crate::tls;
 
 /// What is wrong with a file or a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,20 @@ pub enum Problem {
     RelocationType(u32),
     /// A relocation whose place or symbol is not in the object.
     RelocationPlace,
+    /// An IFUNC resolver that is no code of the object which defines it.
+    Resolver,
+    /// An initializer or finalizer that is no object's code.
+    Initializer,
+    /// The program's entry point is not in its code.
+    Entry,
+    /// A TLS segment that no thread could have.
+    Tls(tls::Error),
+    /// The initialisation image of thread-local storage lies outside the object.
+    TlsImage,
+    /// A file that ends before its segments do, seen when its memory was read.
+    Truncated,
+    /// The program headers in memory do not describe the program that the kernel mapped.
+    Headers,
     /// An `R_X86_64_32` or `PC32` that does not fit. glibc says the same, stores what fits, and goes on: the program then jumps
     /// or writes to an address that nobody meant. Here it is an error.
     Overflow {
@@ -132,6 +147,13 @@ impl fmt::Display for Problem {
             }
             Problem::RelocationType(kind) => write!(f, "unexpected reloc type {kind:#04x}"),
             Problem::RelocationPlace => f.write_str("relocation lies outside the object"),
+            Problem::Resolver => f.write_str("IFUNC resolver lies outside the object's code"),
+            Problem::Initializer => f.write_str("initializer or finalizer lies outside all code"),
+            Problem::Entry => f.write_str("entry point lies outside the program's code"),
+            Problem::Tls(error) => error.fmt(f),
+            Problem::TlsImage => f.write_str("TLS initialisation image lies outside the object"),
+            Problem::Truncated => f.write_str("file was truncated, or cannot be read, while it was being loaded"),
+            Problem::Headers => f.write_str("program headers do not describe the program in memory"),
             Problem::Overflow { symbol, kind } => {
                 let kind = if *kind == R_X86_64_PC32 { "R_X86_64_PC32" } else { "R_X86_64_32" };
                 write!(f, "Symbol `{}' causes overflow in {kind} relocation", Lossy(symbol))

@@ -8,8 +8,9 @@ use folio_elf::hash::BloomFilter;
 use folio_elf::{Addr, Image, Symbols, Vaddr, note};
 
 use crate::error::Problem;
-use crate::placement::Placement;
+use crate::placement::{PF_X, Placement};
 use crate::search::PathList;
+use crate::tls;
 use crate::version::Versions;
 
 /// Number of an object in [`Objects`]; stable for as long as the object is loaded.
@@ -77,6 +78,10 @@ impl<'m> Object<'m> {
         for array in dynamic.iter().flat_map(|dynamic| dynamic.arrays()) {
             image.table::<u64>(array.at, array.size / 8).ok_or(Problem::Dynamic)?;
         }
+        if let Some(segment) = &placement.tls {
+            tls::Module::from(segment).check().map_err(Problem::Tls)?;
+            image.table::<u8>(segment.image, segment.file_size).ok_or(Problem::TlsImage)?;
+        }
         let symbols = dynamic.as_ref().map(|dynamic| Symbols::decode(&image, dynamic));
         let versions = dynamic.as_ref().map(|dynamic| Versions::decode(&image, dynamic)).unwrap_or_default();
         Ok(Box::new(Object {
@@ -134,6 +139,13 @@ impl<'m> Object<'m> {
     pub fn holds(&self, at: Addr) -> bool {
         let vaddr = self.image.bias().remove(at);
         self.placement.segments.iter().any(|segment| segment.start <= vaddr && vaddr < segment.end)
+    }
+
+    /// Whether one of its executable segments holds `at`.
+    pub fn holds_code(&self, at: Addr) -> bool {
+        let vaddr = self.image.bias().remove(at);
+        let code = self.placement.segments.iter().filter(|segment| segment.flags & PF_X != 0);
+        code.into_iter().any(|segment| segment.start <= vaddr && vaddr < segment.end)
     }
 
     /// The name that messages use: the program's is in `program`.

@@ -14,7 +14,7 @@ use folio_elf::{FileHeader, Vaddr};
 pub const PAGE: u64 = 4096;
 
 /// Link-time addresses end where user space does (psABI, *Virtual Address Space*).
-const ADDRESS_LIMIT: u64 = 1 << 47;
+pub const ADDRESS_LIMIT: u64 = 1 << 47;
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
@@ -259,7 +259,8 @@ impl Placement {
         let relro = self.relro?;
         let start = relro.at.0 / PAGE * PAGE;
         let end = relro.at.0.checked_add(relro.size)? / PAGE * PAGE;
-        let segment = self.segments.iter().find(|segment| segment.start.0 <= start && start < segment.pages_end().0)?;
+        let mut segments = self.segments.iter().filter(|segment| segment.flags & PF_W != 0);
+        let segment = segments.find(|segment| segment.start.0 <= start && start < segment.pages_end().0)?;
         let end = end.min(segment.pages_end().0);
         (start < end).then_some((Vaddr(start), Vaddr(end)))
     }

@@ -160,8 +160,10 @@ pub fn relocate_with<P: Process, W: Watch>(
         relocator.watch.begins(Work::Indirect);
         for record in rest.iter().chain(jmprel.iter()) {
             let relocation = Relocation::from(record);
-            if relocation.kind == R_X86_64_IRELATIVE && relocator.store_relative_indirect(&relocation).is_none() {
-                fail(Problem::RelocationPlace);
+            if relocation.kind == R_X86_64_IRELATIVE
+                && let Err(problem) = relocator.store_relative_indirect(&relocation)
+            {
+                fail(problem);
             }
         }
         relocator.watch.ends(Work::Indirect);
@@ -201,32 +203,34 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
     }
 
     /// indirect (B + A).
-    fn store_relative_indirect(&mut self, relocation: &Relocation) -> Option<()> {
+    fn store_relative_indirect(&mut self, relocation: &Relocation) -> Result<(), Problem> {
         let resolver = Addr(self.object.image.bias().0.wrapping_add_signed(relocation.addend));
-        self.store_indirect(relocation.offset, resolver, 0)
+        self.store_indirect(relocation.offset, self.object, resolver, 0)
     }
 
     /// S + A.
     #[inline(always)]
-    fn store_value(&mut self, place: Vaddr, definition: Option<Definition>, addend: i64) -> Option<()> {
-        let Some(definition) = definition else { return self.writer.store(place, addend as u64) };
-        let address = address_of(self.objects, &definition);
-        if is_indirect(&definition) {
-            return self.store_indirect(place, address, addend);
+    fn store_value(&mut self, place: Vaddr, definition: Option<Definition>, addend: i64) -> Result<(), Problem> {
+        let address = definition.map_or(Addr(0), |definition| address_of(self.objects, &definition));
+        if let Some(definition) = definition.filter(is_indirect) {
+            return self.store_indirect(place, &self.objects[definition.object], address, addend);
         }
-        self.writer.store(place, address.0.wrapping_add_signed(addend))
+        self.writer.store(place, address.0.wrapping_add_signed(addend)).ok_or(Problem::RelocationPlace)
     }
 
     #[cold]
-    fn store_indirect(&mut self, place: Vaddr, resolver: Addr, addend: i64) -> Option<()> {
+    fn store_indirect(&mut self, place: Vaddr, owner: &Object, resolver: Addr, addend: i64) -> Result<(), Problem> {
+        if !owner.holds_code(resolver) {
+            return Err(Problem::Resolver);
+        }
         // Who defers it may rely on its place.
-        let _: u64 = self.writer.read(place)?;
+        let _: u64 = self.writer.read(place).ok_or(Problem::RelocationPlace)?;
         if self.process.defer(Indirect { object: self.id, place, resolver, addend }) {
             // Nobody's address until then.
-            return self.writer.store(place, 0u64);
+            return self.writer.store(place, 0u64).ok_or(Problem::RelocationPlace);
         }
         let chosen = self.call_resolver(resolver);
-        self.writer.store(place, chosen.0.wrapping_add_signed(addend))
+        self.writer.store(place, chosen.0.wrapping_add_signed(addend)).ok_or(Problem::RelocationPlace)
     }
 
     fn call_resolver(&mut self, resolver: Addr) -> Addr {
@@ -267,10 +271,10 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
         }
         let stored = match relocation.kind {
             // S
-            R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => self.store_value(place, definition, 0),
-            R_X86_64_64 => self.store_value(place, definition, addend),
+            R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => return self.store_value(place, definition, 0),
+            R_X86_64_64 => return self.store_value(place, definition, addend),
             R_X86_64_32 => {
-                let value = self.value(definition).0.wrapping_add_signed(addend);
+                let value = self.value(definition)?.0.wrapping_add_signed(addend);
                 let Ok(word) = u32::try_from(value) else {
                     return Err(self.overflow(&symbol, relocation.kind));
                 };
@@ -279,7 +283,7 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
             // S + A - P
             R_X86_64_PC32 => {
                 let at = self.object.address(place).0;
-                let value = self.value(definition).0.wrapping_add_signed(addend).wrapping_sub(at);
+                let value = self.value(definition)?.0.wrapping_add_signed(addend).wrapping_sub(at);
                 let Ok(word) = i32::try_from(value as i64) else {
                     return Err(self.overflow(&symbol, relocation.kind));
                 };
@@ -356,10 +360,16 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
 
     /// S: the run-time value of a definition, 0 for none; of an IFUNC, what its resolver says.
     #[inline]
-    fn value(&mut self, definition: Option<Definition>) -> Addr {
-        let Some(definition) = definition else { return Addr(0) };
+    fn value(&mut self, definition: Option<Definition>) -> Result<Addr, Problem> {
+        let Some(definition) = definition else { return Ok(Addr(0)) };
         let address = address_of(self.objects, &definition);
-        if is_indirect(&definition) { self.call_resolver(address) } else { address }
+        if !is_indirect(&definition) {
+            return Ok(address);
+        }
+        if !self.objects[definition.object].holds_code(address) {
+            return Err(Problem::Resolver);
+        }
+        Ok(self.call_resolver(address))
     }
 
     fn copy(&mut self, place: Vaddr, symbol: &Symbol, definition: Option<Definition>) -> Result<(), Problem> {

@@ -9,7 +9,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::placement::TlsSegment;
+use crate::placement::{ADDRESS_LIMIT, TlsSegment};
 
 /// The alignment that the thread control block itself needs.
 const TCB_ALIGNMENT: u64 = 64;
@@ -241,6 +241,12 @@ impl StaticBlock {
 }
 
 impl Module {
+    /// Whether a block for it can be had at all.
+    pub fn check(&self) -> Result<(), Error> {
+        let end = self.offset_behind(0)?;
+        if end.max(self.alignment()?) < ADDRESS_LIMIT { Ok(()) } else { Err(Error::Size) }
+    }
+
     fn alignment(&self) -> Result<u64, Error> {
         let align = self.align.max(1);
         if align.is_power_of_two() { Ok(align) } else { Err(Error::Alignment) }

@@ -16,6 +16,7 @@ pub mod list;
 pub mod main_thread;
 pub mod options;
 pub mod static_tls;
+pub mod truncation;
 
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -38,6 +39,7 @@ use self::discover::Discovery;
 use self::environment::Environment;
 use self::main_thread::Birth;
 use self::options::Task;
+use self::truncation::Watch;
 use crate::abi::debugger::{self, Event};
 use crate::abi::globals::{__libc_enable_secure, __libc_stack_end, _dl_argv, _rtld_global, _rtld_global_ro};
 use crate::abi::publish::Place;
@@ -62,6 +64,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     if secure {
         descriptors::open_standard();
     }
+    let watch = Watch::begin(&stack);
     let environment = Environment::read(&mut stack, secure);
     if secure && environment.trace {
         // A set-user-ID program's libraries are nobody else's business (glibc elf/rtld.c, process_envvars).
@@ -77,6 +80,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
         cast.auditors = audited::names(&environment, &cast, &objects, secure);
     }
     if !cast.auditors.is_empty() {
+        watch.end();
         let process = audited::prepare(&stack, &environment, secure, objects, &mut cast, &auxiliary);
         return enter(process, &stack);
     }
@@ -99,6 +103,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     drop(span);
     let process = publish_process(&stack, &environment, secure, objects, discovery, &mut cast, layout);
     link(process, &stack, &cast);
+    watch.end();
     enter(process, &stack)
 }
 
@@ -281,6 +286,10 @@ fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls
         failed = true;
     });
     drop((phase, span));
+    let executable = &objects[process.executable];
+    if !executable.holds_code(executable.address(executable.placement.entry)) {
+        report::fatal(cast.program, LOADING, &Error::new(executable.display_name(cast.program), Problem::Entry));
+    }
     if failed {
         exit_group(report::FAILURE);
     }

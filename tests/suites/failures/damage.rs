@@ -1,4 +1,4 @@
-//! Ways in which the bytes of a library can be wrong.
+//! Ways in which the bytes of a library or a program can be wrong.
 
 use std::fs;
 use std::path::Path;
@@ -6,12 +6,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use folio_tests::diagnosis::Reference;
 use object::Endianness;
-use object::elf::{FileHeader64, PT_DYNAMIC, PT_LOAD, PT_NULL};
+use object::elf::{FileHeader64, PT_DYNAMIC, PT_LOAD, PT_NULL, PT_PHDR, PT_TLS};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 /// One kind of damage, and the sentence that it must give.
 pub struct Damage {
     pub name: &'static str,
+    /// Which file is damaged.
+    pub file: &'static str,
     pub reference: Reference,
     pub sentence: &'static str,
     change: fn(&mut Bytes),
@@ -19,10 +21,10 @@ pub struct Damage {
 
 impl Damage {
     /// Damages the file in place.
-    pub fn apply(&self, library: &Path) -> Result<()> {
-        let mut bytes = Bytes::new(fs::read(library)?).context("the library is sound before")?;
+    pub fn apply(&self, file: &Path) -> Result<()> {
+        let mut bytes = Bytes::new(fs::read(file)?).context("the file is sound before")?;
         (self.change)(&mut bytes);
-        fs::write(library, bytes.bytes)?;
+        fs::write(file, bytes.bytes)?;
         Ok(())
     }
 }
@@ -33,6 +35,9 @@ struct Bytes {
     /// The file offsets of the program headers for PT_LOAD, in order.
     loads: Vec<usize>,
     dynamic: usize,
+    /// Those for PT_TLS and PT_PHDR.
+    tls: Option<usize>,
+    headers: Option<usize>,
 }
 
 const E_IDENT_DATA: usize = 5;
@@ -43,6 +48,7 @@ const E_VERSION: usize = 20;
 const E_PHOFF: usize = 32;
 const E_PHENTSIZE: usize = 54;
 const E_PHNUM: usize = 56;
+const P_FLAGS: usize = 4;
 const P_OFFSET: usize = 8;
 const P_VADDR: usize = 16;
 const P_FILESZ: usize = 32;
@@ -65,7 +71,8 @@ impl Bytes {
         };
         let loads = of_type(PT_LOAD.0).collect();
         let dynamic = of_type(PT_DYNAMIC.0).next()?;
-        Some(Self { loads, dynamic, bytes })
+        let (tls, headers) = (of_type(PT_TLS.0).next(), of_type(PT_PHDR.0).next());
+        Some(Self { loads, dynamic, tls, headers, bytes })
     }
 
     fn set<const N: usize>(&mut self, at: usize, value: [u8; N]) {
@@ -97,12 +104,18 @@ impl Bytes {
     }
 }
 
+const LIBRARY: &str = "libvictim.so";
+
 const fn checked(name: &'static str, sentence: &'static str, change: fn(&mut Bytes)) -> Damage {
-    Damage { name, reference: Reference::Sentence, sentence, change }
+    Damage { name, file: LIBRARY, reference: Reference::Sentence, sentence, change }
 }
 
 const fn unchecked(name: &'static str, change: fn(&mut Bytes)) -> Damage {
-    Damage { name, reference: Reference::Unchecked, sentence: "", change }
+    Damage { name, file: LIBRARY, reference: Reference::Unchecked, sentence: "", change }
+}
+
+const fn program(name: &'static str, change: fn(&mut Bytes)) -> Damage {
+    Damage { file: "program", ..unchecked(name, change) }
 }
 
 pub const DAMAGES: &[Damage] = &[
@@ -182,5 +195,54 @@ pub const DAMAGES: &[Damage] = &[
         }
     }),
     unchecked("version_definitions_outside", |file| file.set_entry(0x6fff_fffc, 0x7fff_0000)),
+    unchecked("tls_image_outside", |file| {
+        if let Some(at) = file.tls {
+            file.set(at + P_VADDR, 0x7fff_0000_u64.to_le_bytes());
+            file.set(at + P_FILESZ, 4_u64.to_le_bytes());
+        }
+    }),
+    unchecked("tls_alignment", |file| {
+        if let Some(at) = file.tls {
+            file.set(at + P_ALIGN, 48_u64.to_le_bytes());
+        }
+    }),
+    unchecked("tls_too_large", |file| {
+        if let Some(at) = file.tls {
+            file.set(at + P_MEMSZ, (1_u64 << 50).to_le_bytes());
+        }
+    }),
+    unchecked("initializer_nowhere", |file| {
+        // The relative relocation of the constructor's place says where it is.
+        let relocations = file.entry(7).zip(file.entry(25)).map(|(table, array)| (file.word(table), file.word(array)));
+        let Some((table, array)) = relocations else { return };
+        let size = file.entry(8).map_or(0, |at| file.word(at));
+        for at in (table..table + size).step_by(24).map(|at| at as usize) {
+            if (array..array + 16).contains(&file.word(at)) {
+                file.set(at + 16, 0x7fff_0000_0000_0000_u64.to_le_bytes());
+            }
+        }
+    }),
+    unchecked("resolver_nowhere", |file| {
+        let range = file.entry(6).zip(file.entry(5)).map(|(start, end)| (file.word(start), file.word(end)));
+        let Some((start, end)) = range else { return };
+        for at in (start..end - 23).step_by(24).map(|at| at as usize) {
+            // STT_GNU_IFUNC
+            if file.bytes[at + 4] & 15 == 10 {
+                file.set(at + 8, 0x7fff_0000_0000_0000_u64.to_le_bytes());
+            }
+        }
+    }),
+    program("program_headers_unreadable", |file| file.set(file.loads[0] + P_FLAGS, [0; 4])),
+    program("program_headers_elsewhere", |file| {
+        if let Some(at) = file.headers {
+            file.add(at + P_VADDR, 0x1000);
+        }
+    }),
+    program("program_segment_beyond_file", |file| {
+        let last = file.loads[file.loads.len() - 1];
+        let size = file.word(last + P_FILESZ);
+        file.set(last + P_MEMSZ, size.to_le_bytes());
+        file.add(last + P_OFFSET, 0x10_0000);
+    }),
     unchecked("init_array_outside", |file| file.set_entry(25, 0x7fff_0000)),
 ];

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use folio_elf::dynamic::Extent;
 use folio_elf::symbol::{STB_GLOBAL, STT_FUNC, VERSYM_HIDDEN};
 use folio_elf::{Bias, Image, Segment, Vaddr, hash};
-use folio_link::placement::{LoadSegment, PF_R, PF_W, Placement};
+use folio_link::placement::{LoadSegment, PF_R, PF_W, PF_X, Placement};
 use folio_link::resolve::{Scope, Uniques};
 use folio_link::{Kind, Object, ObjectId, Objects};
 
@@ -253,6 +253,8 @@ fn placed(tables: Vec<u8>, dynamic: Extent) -> (Placement, Image<'static>) {
     };
     let placement = Placement {
         segments: vec![
+            // Code, of which nothing is read.
+            segment(0, TABLES, 0, PF_X),
             segment(TABLES, tables.len() as u64, 0, PF_R),
             segment(DATA, DATA_SIZE, DATA - TABLES, PF_R | PF_W),
         ],

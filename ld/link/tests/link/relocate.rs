@@ -267,6 +267,19 @@ fn indirect_functions_are_asked_for_their_address() {
     }
 }
 
+#[test]
+fn resolvers_outside_the_code_are_not_called() {
+    let nowhere = [DATA, u64::MAX - BIAS, (1 << 63) + 5];
+    for value in nowhere {
+        let indirect = Some(Sym { kind: STT_GNU_IFUNC, ..defined("s", value) });
+        let (word, asked, errors) = one(R_X86_64_GLOB_DAT, 0, indirect, undefined("s"));
+        assert_eq!((word, asked), (UNTOUCHED, vec!["0 bound to 1".to_owned()]));
+        assert_eq!(errors, [Error::new(b"user", Problem::Resolver)]);
+        let (word, asked, errors) = one(R_X86_64_IRELATIVE, value as i64, None, undefined("s"));
+        assert_eq!((word, asked, errors), (UNTOUCHED, vec![], vec![Error::new(b"user", Problem::Resolver)]));
+    }
+}
+
 /// An object with an IFUNC of its own: each kind of relocation that refers to it, and two of `R_X86_64_IRELATIVE`.
 fn with_indirect_functions() -> Builder {
     let mut user = shared_object("user", &[Sym { kind: STT_GNU_IFUNC, ..defined("s", 0x10) }]);

@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use folio_glibc::layout::Layout;
 use folio_link::tls::{Demand, Module as Sizes};
+use folio_runtime::syscall::exit_group;
 use folio_runtime::tls::TlsIndex;
 
 use crate::abi::link_map::LinkMap;
@@ -23,6 +24,7 @@ use crate::debug::{self, Categories};
 use crate::dl::program_memory;
 use crate::dl::{fork, threads};
 use crate::process::Process;
+use crate::report;
 
 /// Most modules that can be loaded at a time; untouched entries cost no memory.
 pub const MODULES: usize = 4096;
@@ -491,7 +493,7 @@ fn update(layout: &Layout, thread: usize) -> Dtv {
     }
     let highest = HIGHEST.load(Ordering::Acquire);
     if highest > dtv.capacity() {
-        dtv = dtv.grown(highest + SURPLUS).expect("no memory for thread-local storage");
+        dtv = dtv.grown(highest + SURPLUS).unwrap_or_else(|| no_memory());
         dtv.install(layout, thread);
     }
     let changed = |module: usize| {
@@ -534,12 +536,18 @@ fn allocate_block(layout: &Layout, thread: usize, dtv: Dtv, module: usize) -> us
         Err(decided) => decided,
     };
     let block = if decided == DYNAMIC {
-        create_block(dtv, module, &Module::of(layout, map)).expect("no memory for thread-local storage")
+        create_block(dtv, module, &Module::of(layout, map)).unwrap_or_else(|| no_memory())
     } else {
         thread - decided
     };
     dtv.entry(module).value = block;
     block
+}
+
+/// Ends the process: whoever reads a variable cannot be told that there is none (*glibc elf/dl-tls.c, oom*).
+fn no_memory() -> ! {
+    report::line(format_args!("cannot allocate memory for thread-local data: ABORT"));
+    exit_group(report::FAILURE)
 }
 
 /// A new, initialised block; its address is congruent to the module's `p_vaddr` modulo its alignment.

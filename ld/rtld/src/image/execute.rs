@@ -19,6 +19,7 @@ use crate::debug;
 use crate::dl::tls;
 use crate::image::binding::{self, Binding};
 use crate::image::execstack;
+use crate::image::initialise;
 use crate::image::map;
 use crate::image::scope;
 use crate::process::{Process, ScopeName};
@@ -176,6 +177,9 @@ fn relocate_one(
         bindings::show_slots(process, objects, id).map_err(fail)?;
     }
     publish::adjust_dynamic(object);
+    if object.kind != Kind::Vdso && !initialise::are_code(objects, object) {
+        report(Error::new(object.display_name(process.program), Problem::Initializer));
+    }
     if let Some(errno) = binding.text_failure {
         return Err(fail(errno));
     }

@@ -14,7 +14,7 @@ use folio_elf::Lossy;
 use folio_elf::dynamic::Extent;
 use folio_elf::{Addr, Vaddr};
 use folio_link::graph;
-use folio_link::object::{Kind, Object, ObjectId};
+use folio_link::object::{Kind, Object, ObjectId, Objects};
 use folio_link::order;
 
 use crate::audit::{self, Activity};
@@ -61,6 +61,15 @@ fn array(object: &Object, extent: Extent) -> Vec<Addr> {
         .map(Addr)
         .filter(|&address| address.0 != 0 && address.0 != u64::MAX)
         .collect()
+}
+
+/// Whether all initializers and finalizers of a relocated object are code of loaded objects, before any of them is called.
+pub fn are_code(objects: &Objects, object: &Object) -> bool {
+    let Some(dynamic) = &object.dynamic else { return true };
+    let single = [dynamic.init, dynamic.fini].into_iter().flatten().map(|at| object.address(at));
+    let arrays = dynamic.arrays().into_iter().flat_map(|extent| array(object, extent));
+    let is_code = |at| object.holds_code(at) || objects.iter().any(|(_, other)| other.holds_code(at));
+    single.chain(arrays).all(is_code)
 }
 
 fn call_initializers(arguments: Arguments, functions: &[Addr]) {

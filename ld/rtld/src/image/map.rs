@@ -44,12 +44,13 @@ pub fn map(placement: &Placement, file: BorrowedFd) -> Result<Image<'static>, Pr
 /// The image of an object all of whose segments are mapped at `bias`.
 ///
 /// # Safety
-/// They must be, for good, with the permissions that the placement tells.
+/// They must be, for good, with the permissions that the placement tells. What may only be executed is not read, for some
+/// processors know that (x86 memory protection keys).
 pub unsafe fn image_of(placement: &Placement, bias: Bias) -> Image<'static> {
     let segments: Vec<Segment> = placement
         .segments
         .iter()
-        .filter(|segment| segment.flags != 0)
+        .filter(|segment| segment.flags & (PF_R | PF_W) != 0)
         .map(|segment| Segment {
             start: segment.start,
             size: segment.end.0 - segment.start.0,
@@ -185,7 +186,7 @@ fn zero_fill(bias: Bias, segment: &LoadSegment) -> Result<(), Problem> {
         let writable = segment.flags & PF_W != 0;
         let page = Vaddr(segment.data_end.0 / PAGE * PAGE);
         if !writable {
-            protect(bias, page, file_end, segment.flags | PF_W).map_err(Problem::Protect)?;
+            protect(bias, page, file_end, PF_R | PF_W).map_err(Problem::Protect)?;
         }
         // The rest of the page, not just of the segment: glibc elf/dl-map-segments.h clears it all.
         let length = (file_end.0 - segment.data_end.0) as usize;
