@@ -11,6 +11,7 @@
 //! - `CI=true`: a test that cannot run here (no root, no package mirror) fails instead of being skipped.
 
 pub mod compare;
+pub mod damage;
 pub mod diagnosis;
 pub mod directives;
 pub mod guest;
