@@ -201,8 +201,10 @@ impl Arena {
         }
     }
 
-    /// Makes sure that so many bytes can be had, in chunks, without asking the kernel: who may fail asks before it begins.
+    /// Makes sure that so many bytes, or as many as a region has, can be had in chunks without asking the kernel: who may fail
+    /// asks before it begins.
     pub fn reserve(&self, size: usize) -> bool {
+        let size = size.min(REGION - size_of::<Region>());
         let current = self.current.load(Ordering::Acquire);
         let left = match current.is_null() {
             true => FIRST_REGION.saturating_sub(self.first_used.load(Ordering::Relaxed)),

@@ -8,6 +8,7 @@
 //! Environment variables:
 //! - `FOLIO_INTERPRETER`: the interpreter under test.
 //! - `FOLIO_ALL=1`: run the slow suites too.
+//! - `FOLIO_DAMAGED_STARTS`, `FOLIO_DAMAGE_SEED`: how many damaged programs are started, and from which number on.
 //! - `CI=true`: a test that cannot run here (no root, no package mirror) fails instead of being skipped.
 
 pub mod compare;

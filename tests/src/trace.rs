@@ -42,6 +42,8 @@ pub enum Answer {
     Make,
     /// It is not made, and gives this error.
     Fail(Errno),
+    /// It is made, and gives this error all the same, as close(2) does.
+    Pretend(Errno),
     /// It is made with a third argument of at most so much: a read that comes short.
     Shorten(u64),
 }
@@ -80,22 +82,52 @@ pub enum Depth {
 }
 
 /// Processor seconds, and seconds by the clock, after which a program is hanging.
-const LIMITS: (u64, u32) = (4, 60);
-/// Address space that a program may take: what a damaged file asks for must not be had at the machine's cost.
-const MOST_MEMORY: u64 = 8 << 30;
+const PATIENCE: (u64, u32) = (4, 60);
+
+/// What a program may take (setrlimit(2)).
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Address space, in bytes. What a damaged file asks for must not be had at the machine's cost.
+    pub memory: u64,
+    /// The highest descriptor, and one.
+    pub files: Option<u64>,
+    /// The stack, in bytes.
+    pub stack: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { memory: 8 << 30, files: None, stack: None }
+    }
+}
 
 /// Runs a program, whose dynamic linker is the file `loader`, to its end; `decide` is asked about each call.
-pub fn trace(run: &Run, loader: &Path, depth: Depth, mut decide: impl FnMut(&Call) -> Answer) -> Result<Traced> {
+pub fn trace(run: &Run, loader: &Path, depth: Depth, decide: impl FnMut(&Call) -> Answer) -> Result<Traced> {
+    trace_within(run, loader, depth, Limits::default(), decide)
+}
+
+/// As [`trace`], within limits.
+pub fn trace_within(
+    run: &Run,
+    loader: &Path,
+    depth: Depth,
+    limits: Limits,
+    mut decide: impl FnMut(&Call) -> Answer,
+) -> Result<Traced> {
     let (mut stdout, mut stderr) = (memory_file("stdout")?, memory_file("stderr")?);
     let mut command = run.command();
     command.stdin(run.stdin()?).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
-    // SAFETY: the closure runs in the forked child and makes four system calls, all of them async-signal-safe.
+    // SAFETY: the closure runs in the forked child and makes a few system calls, all of them async-signal-safe.
     unsafe {
-        command.pre_exec(|| {
-            setrlimit(Resource::RLIMIT_CPU, LIMITS.0, LIMITS.0 + 1)?;
+        command.pre_exec(move || {
+            setrlimit(Resource::RLIMIT_CPU, PATIENCE.0, PATIENCE.0 + 1)?;
             setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-            setrlimit(Resource::RLIMIT_AS, MOST_MEMORY, MOST_MEMORY)?;
-            alarm::set(LIMITS.1);
+            alarm::set(PATIENCE.1);
+            let files = limits.files.map(|files| (Resource::RLIMIT_NOFILE, files));
+            let stack = limits.stack.map(|stack| (Resource::RLIMIT_STACK, stack));
+            for (resource, limit) in [files, stack, Some((Resource::RLIMIT_AS, limits.memory))].into_iter().flatten() {
+                setrlimit(resource, limit, limit)?;
+            }
             ptrace::traceme().map_err(std::io::Error::from)
         });
     }
@@ -220,6 +252,7 @@ impl Tracer {
         let mut fail = None;
         match decide(&call) {
             Answer::Make => {}
+            Answer::Pretend(errno) => fail = Some(errno),
             Answer::Fail(errno) => {
                 // No call has this number.
                 registers.orig_rax = u64::MAX;

@@ -41,22 +41,24 @@ impl ScopeIndex {
         let tables = || scope.objects.iter().filter_map(|&id| objects.get(id)?.symbols?.gnu_hash);
         // There are a few symbols a bucket; counting them exactly would read the buckets.
         let symbols: u64 = tables().map(|table| 2 * table.buckets.len() as u64).sum();
-        (walking > symbols.saturating_mul(2 * ENTER)).then(|| ScopeIndex::build(objects, scope, symbols))
+        if walking <= symbols.saturating_mul(2 * ENTER) {
+            return None;
+        }
+        ScopeIndex::build(objects, scope, symbols)
     }
 
-    fn build(objects: &Objects, scope: &Scope, symbols: u64) -> ScopeIndex {
+    /// `None` where there is no memory for it.
+    fn build(objects: &Objects, scope: &Scope, symbols: u64) -> Option<ScopeIndex> {
         const FEWEST_ROWS: usize = 1 << 10;
         const MOST_WORDS: usize = 1 << 17;
         let width = scope.objects.len().div_ceil(WORD);
         let most_rows = (MOST_WORDS / width).next_power_of_two();
         let wanted = usize::try_from(symbols / 4).unwrap_or(usize::MAX).min(most_rows);
         let row_count = wanted.next_power_of_two().clamp(FEWEST_ROWS.min(most_rows), most_rows);
-        let mut index = ScopeIndex {
-            objects: scope.objects.clone(),
-            rows: alloc::vec![0; row_count * width],
-            width,
-            row_mask: row_count as u32 - 1,
-        };
+        // Whether there is room is asked first: rows that come as pages of zeros cannot be asked for in a way that may fail.
+        Vec::<u64>::new().try_reserve_exact(row_count * width).ok()?;
+        let rows = alloc::vec![0; row_count * width];
+        let mut index = ScopeIndex { objects: scope.objects.clone(), rows, width, row_mask: row_count as u32 - 1 };
         for (place, &id) in scope.objects.iter().enumerate() {
             let Some(symbols) = objects.get(id).and_then(|object| object.symbols.as_ref()) else { continue };
             let (word, bit) = (place / WORD, 1u64 << (place % WORD));
@@ -77,7 +79,7 @@ impl ScopeIndex {
                 None => {}
             }
         }
-        index
+        Some(index)
     }
 
     /// Where the row of a hash begins. The lowest bit is no part of the hash in a chain (it ends the chain).

@@ -28,3 +28,12 @@ static ARENA: Arena = Arena::new(&FIRST_REGION);
 #[allow(unsafe_code, reason = "where a static lies is no matter of safety; the linker script knows the section")]
 #[unsafe(link_section = ".bss.large.first_region")]
 static FIRST_REGION: FirstRegion = FirstRegion::new();
+
+/// What one more object needs of the arena, with room to spare.
+const OBJECT_MEMORY: usize = 16 * 1024;
+
+/// Makes sure of the memory for more objects: an opening that cannot have it fails while it can be taken back, whereas a
+/// collection that cannot grow ends the process.
+fn reserve_memory(objects: usize) -> Result<(), folio_link::Problem> {
+    if ARENA.reserve(OBJECT_MEMORY * objects) { Ok(()) } else { Err(folio_link::Problem::NoMemory) }
+}

@@ -73,6 +73,7 @@ pub fn open(
     if audit::is_asking() {
         return Err(Error::new(name, Problem::LoadUnderWay));
     }
+    crate::reserve_memory(1).map_err(|problem| Error::new(name, problem))?;
     let namespace = namespace::choose(process, number, caller).map_err(|problem| Error::new(name, problem))?;
     if mode.contains(Mode::AUDIT) {
         // SAFETY: the load lock is held.
@@ -220,6 +221,9 @@ fn load(
                 }
             });
         }
+    }
+    if errors.is_empty() {
+        errors.extend(crate::reserve_memory(new.len()).err().map(|problem| Error::new(name, problem)));
     }
     if !errors.is_empty() {
         if audit::is_on(process) {

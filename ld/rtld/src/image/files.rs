@@ -15,7 +15,7 @@ use folio_link::search::{Files, OpenError};
 use folio_link::{Errno, Problem};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, readlink, stat};
-use rustix::io::{pread, read};
+use rustix::io::{pread, read, retry_on_intr};
 
 use crate::image::map::{self, FileBytes};
 use crate::profile::{Kind as Profiled, Span};
@@ -65,16 +65,13 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
     let mut span = Span::about(Profiled::Probe, || path);
     let absent = |errno: rustix::io::Errno| OpenError::Absent(errno.raw_os_error());
     let path = CString::new(path).map_err(|_| OpenError::Absent(Errno::ENOENT.0))?;
-    let descriptor = openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(absent)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    // Slow file systems let signals interrupt them (signal(7)).
+    let descriptor = retry_on_intr(|| openat(CWD, &path, flags, Mode::empty())).map_err(absent)?;
     let unreadable = |errno: rustix::io::Errno| OpenError::Failed(Problem::Read(Errno(errno.raw_os_error())));
     let mut start = [0; FIRST_READ];
-    let mut start_length = 0;
-    while start_length < FileHeader::SIZE {
-        match read(&descriptor, &mut start[start_length..]).map_err(unreadable)? {
-            0 => break,
-            length => start_length += length,
-        }
-    }
+    let start_length =
+        read_at_least(FileHeader::SIZE, &mut start, |rest, _| read(&descriptor, rest)).map_err(unreadable)?;
     let header = FileHeader::decode(&start[..start_length]).map_err(|error| match error {
         HeaderError::OtherClass => OpenError::OtherClass,
         HeaderError::OtherMachine => OpenError::OtherMachine,
@@ -88,7 +85,8 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
         Some(bytes) => program_headers(bytes).collect(),
         None => {
             let mut bytes = alloc::vec![0; size];
-            if pread(&descriptor, &mut bytes[..], header.phoff).map_err(unreadable)? != size {
+            let read = |rest: &mut [u8], done| pread(&descriptor, rest, header.phoff.saturating_add(done as u64));
+            if read_at_least(size, &mut bytes, read).map_err(unreadable)? != size {
                 return Err(OpenError::Failed(Problem::Read(Errno(0))));
             }
             program_headers(&bytes).collect()
@@ -97,6 +95,23 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
     let status = fstat(&descriptor).map_err(|errno| OpenError::Failed(Problem::Status(Errno(errno.raw_os_error()))))?;
     span.turns_out(Profiled::Open);
     Ok(OpenFile { descriptor, status, header, program_headers })
+}
+
+/// Reads until `least` bytes are there or the file ends, and gives how many there are: a call may give fewer than it was asked
+/// for, or be interrupted (read(2)). `read` is told how many it has given.
+fn read_at_least(
+    least: usize,
+    buffer: &mut [u8],
+    mut read: impl FnMut(&mut [u8], usize) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<usize> {
+    let mut length = 0;
+    while length < least {
+        match retry_on_intr(|| read(&mut buffer[length..], length))? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    Ok(length)
 }
 
 impl OpenFile {
@@ -164,6 +179,7 @@ impl Source<'static> for Disk {
     }
 
     fn map(&mut self, file: OpenFile) -> Result<(Placement, Image<'static>), Problem> {
+        crate::reserve_memory(1)?;
         let placement = file.placement()?;
         graph::require_library(&placement)?;
         let image = map::map(&placement, file.descriptor.as_fd())?;
