@@ -37,6 +37,7 @@ pub enum HeaderError {
     Version,
     Type,
     ProgramHeaderSize,
+    ProgramHeaderCount,
 }
 
 impl HeaderError {
@@ -61,6 +62,7 @@ impl fmt::Display for HeaderError {
             HeaderError::Version => "ELF file version does not match current one",
             HeaderError::Type => "only ET_DYN and ET_EXEC can be loaded",
             HeaderError::ProgramHeaderSize => "ELF file's phentsize not the expected size",
+            HeaderError::ProgramHeaderCount => "ELF file has too many program headers",
         })
     }
 }
@@ -76,6 +78,10 @@ pub struct FileHeader {
     pub phnum: u16,
 }
 
+/// The bytes of an ELF header where its numbers may be.
+#[repr(align(8))]
+struct Aligned([u8; SIZEOF_EHDR]);
+
 impl FileHeader {
     /// Size in bytes of the ELF header itself.
     pub const SIZE: usize = SIZEOF_EHDR;
@@ -85,7 +91,9 @@ impl FileHeader {
         let Some(bytes) = bytes.first_chunk::<SIZEOF_EHDR>() else {
             return Err(HeaderError::TooShort);
         };
-        let header = Header::from_bytes(bytes);
+        // Goblin takes no bytes but aligned ones.
+        let aligned = Aligned(*bytes);
+        let header = Header::from_bytes(&aligned.0);
         let ident = &header.e_ident;
         if &ident[..4] != ELFMAG {
             return Err(HeaderError::NotElf);
@@ -122,6 +130,10 @@ impl FileHeader {
         }
         if usize::from(header.e_phentsize) != SIZEOF_PHDR {
             return Err(HeaderError::ProgramHeaderSize);
+        }
+        // The kernel starts no program that has more (Linux fs/binfmt_elf.c, load_elf_phdrs).
+        if usize::from(header.e_phnum) * SIZEOF_PHDR > 1 << 16 {
+            return Err(HeaderError::ProgramHeaderCount);
         }
         Ok(FileHeader {
             position_independent: header.e_type == ET_DYN,

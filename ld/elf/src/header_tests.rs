@@ -108,6 +108,27 @@ fn real_headers_are_what_readelf_reads() {
 }
 
 #[test]
+fn more_program_headers_than_the_kernel_takes_are_refused() {
+    let most = ((1 << 16) / SIZEOF_PHDR) as u16;
+    let with_count = |count: u16| {
+        let mut bytes = LOADABLE;
+        bytes[56..58].copy_from_slice(&count.to_le_bytes());
+        FileHeader::decode(&bytes).map(|header| header.phnum)
+    };
+    assert_eq!(with_count(most), Ok(most));
+    assert_eq!([most + 1, u16::MAX].map(with_count), [Err(HeaderError::ProgramHeaderCount); 2]);
+}
+
+#[test]
+fn header_may_lie_at_any_address() {
+    let mut bytes = [0; FileHeader::SIZE + 8];
+    for at in 0..8 {
+        bytes[at..][..FileHeader::SIZE].copy_from_slice(&LOADABLE);
+        assert!(FileHeader::decode(&bytes[at..]).is_ok(), "{at}");
+    }
+}
+
+#[test]
 fn half_a_program_header_is_none() {
     assert_eq!(program_headers(&[0; SIZEOF_PHDR * 2 + 55]).count(), 2);
     assert_eq!(program_headers(&[]).count(), 0);
