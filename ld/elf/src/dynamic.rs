@@ -159,8 +159,8 @@ impl<'m> Dynamic<'m> {
             dynamic.strings = image.strings(strtab.at, strtab.size)?;
         }
         let string = |offset: Option<u64>| offset.and_then(|offset| dynamic.strings.get(offset));
-        let (soname, rpath, runpath) = (string(soname), string(rpath), string(runpath));
-        dynamic.soname = soname;
+        let (rpath, runpath) = (string(rpath), string(runpath));
+        dynamic.soname = soname.and_then(|offset| dynamic.strings.file_name(offset));
         // DT_RPATH is ignored when DT_RUNPATH is present (gABI, Shared Object Dependencies).
         dynamic.rpath = if runpath.is_some() { None } else { rpath };
         dynamic.runpath = runpath;
@@ -177,13 +177,16 @@ impl<'m> Dynamic<'m> {
         self.strings.get(self.entries.iter().find(|entry| entry.d_tag == tag)?.d_val)
     }
 
-    /// Names of `DT_NEEDED`, in order; `None` for one that lies outside the string table.
+    /// Names of `DT_NEEDED`, in order; `None` for one that the string table does not hold, or that is no path.
     pub fn needed(&self) -> impl Iterator<Item = Option<&'m [u8]>> + use<'m> {
         let strings = self.strings;
-        self.entries.iter().filter(|entry| entry.d_tag == tag::DT_NEEDED).map(move |entry| strings.get(entry.d_val))
+        self.entries
+            .iter()
+            .filter(|entry| entry.d_tag == tag::DT_NEEDED)
+            .map(move |entry| strings.file_name(entry.d_val))
     }
 
-    /// Names of `DT_NEEDED`, `DT_AUXILIARY` and `DT_FILTER`, in order; `None` for one that lies outside the string table.
+    /// Names of `DT_NEEDED`, `DT_AUXILIARY` and `DT_FILTER`, in order; `None` for one that the string table does not hold, or that is no path.
     pub fn dependencies(&self) -> impl Iterator<Item = (Dependency, Option<&'m [u8]>)> + use<'m> {
         let strings = self.strings;
         self.entries.iter().filter_map(move |entry| {
@@ -193,7 +196,7 @@ impl<'m> Dynamic<'m> {
                 DT_FILTER => Dependency::Filter,
                 _ => return None,
             };
-            Some((kind, strings.get(entry.d_val)))
+            Some((kind, strings.file_name(entry.d_val)))
         })
     }
 

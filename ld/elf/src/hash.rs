@@ -1,5 +1,7 @@
 //! Symbol hash tables: `DT_GNU_HASH` and `DT_HASH`.
 
+use core::cell::Cell;
+
 use crate::address::Vaddr;
 use crate::image::{Image, Strings, Table};
 
@@ -9,18 +11,79 @@ pub fn gnu(name: &[u8]) -> u32 {
     name.iter().fold(5381u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)))
 }
 
-/// The string at `offset` of a string table, with its hash: one pass over it for both.
+/// The string at `offset` of a string table, with its hash: one pass over it for both. None that is longer than `effort` allows.
 #[inline]
-pub fn hashed_name<'m>(strings: &Strings<'m>, offset: u32) -> Option<(&'m [u8], u32)> {
+pub fn hashed_name<'m>(strings: &Strings<'m>, offset: u32, effort: Option<&Effort>) -> Option<(&'m [u8], u32)> {
     let tail = strings.tail(offset)?;
-    let mut hash = 5381u32;
-    for (length, &byte) in tail.iter().enumerate() {
+    let ordinary = tail.len().min(Effort::NAME);
+    match hash_to_nul(&tail[..ordinary], 5381) {
+        Ok((length, hash)) => Some((&tail[..length], hash)),
+        Err(hash) => long_name(tail, hash, effort),
+    }
+}
+
+/// The length of the string that `bytes` begin with, and its hash; that of all bytes, where it does not end among them.
+#[inline(always)]
+fn hash_to_nul(bytes: &[u8], mut hash: u32) -> Result<(usize, u32), u32> {
+    for (length, &byte) in bytes.iter().enumerate() {
         if byte == 0 {
-            return Some((&tail[..length], hash));
+            return Ok((length, hash));
         }
         hash = hash.wrapping_mul(33).wrapping_add(u32::from(byte));
     }
-    None
+    Err(hash)
+}
+
+/// The string at the begin of `tail`, whose first [`Effort::NAME`] bytes are hashed already.
+#[cold]
+fn long_name<'m>(tail: &'m [u8], hash: u32, effort: Option<&Effort>) -> Option<(&'m [u8], u32)> {
+    let rest = tail.get(Effort::NAME..)?;
+    let most = effort.map_or(rest.len(), |effort| usize::try_from(effort.left.get()).unwrap_or(usize::MAX));
+    let rest = &rest[..rest.len().min(most)];
+    let Ok((length, hash)) = hash_to_nul(rest, hash) else {
+        // It has been read all the same.
+        Effort::allows(effort, rest.len());
+        return None;
+    };
+    Effort::allows(effort, length + 1).then_some((&tail[..Effort::NAME + length], hash))
+}
+
+/// What many lookups may take together beyond what is ordinary: entries of chains that are passed, and bytes of names.
+///
+/// A file may have one chain that runs through all of its table, or one name as long as its string table, and as many
+/// references to that as it likes. Each lookup is then linear in the size of the file, and all of them are quadratic: hence a
+/// stock for all, by their number. Honest tables hardly ever touch it, as their chains are a few entries long.
+#[derive(Debug)]
+pub struct Effort {
+    left: Cell<u64>,
+}
+
+impl Effort {
+    /// Entries of a chain that each lookup may pass in any case.
+    const CHAIN: usize = 128;
+    /// Length of a name that each lookup may have in any case.
+    const NAME: usize = 4096;
+    /// What each lookup adds to the stock. An honest table with a single chain, which is slow enough, still is searched whole
+    /// as long as it has no more than twice as many symbols.
+    const SHARE: u64 = 1 << 14;
+
+    /// The stock for so many lookups.
+    pub fn new(lookups: u64) -> Effort {
+        Effort { left: Cell::new(lookups.saturating_add(64).saturating_mul(Self::SHARE)) }
+    }
+
+    /// Takes an amount from the stock; `false` if there is not as much left, and then there is none.
+    #[cold]
+    pub fn spend(&self, amount: usize) -> bool {
+        let left = self.left.get().checked_sub(amount as u64);
+        self.left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// As [`spend`](Self::spend), where a single lookup has no stock to think of.
+    pub fn allows(effort: Option<&Effort>, amount: usize) -> bool {
+        effort.is_none_or(|effort| effort.spend(amount))
+    }
 }
 
 /// The hash of `DT_HASH`, also that of versions (gABI, *Hash Table*).
@@ -99,7 +162,7 @@ impl<'m> GnuHash<'m> {
 
     /// First symbol index with this hash for which `matches` gives a value.
     #[inline]
-    pub fn find<R>(&self, hash: u32, mut matches: impl FnMut(u32) -> Option<R>) -> Option<R> {
+    pub fn find<R>(&self, hash: u32, effort: Option<&Effort>, mut matches: impl FnMut(u32) -> Option<R>) -> Option<R> {
         if !self.may_contain(hash) || self.buckets.is_empty() {
             return None;
         }
@@ -107,9 +170,16 @@ impl<'m> GnuHash<'m> {
         if index < self.symbol_base {
             return None;
         }
+        let mut within = self.chains.truncated((index - self.symbol_base) as usize + Effort::CHAIN);
         // The index grows with each step and the chain table is finite, so this ends.
         loop {
-            let chain = self.chains.get((index - self.symbol_base) as usize)?;
+            let Some(chain) = within.get((index - self.symbol_base) as usize) else {
+                if within.len() == self.chains.len() || !Effort::allows(effort, Effort::CHAIN) {
+                    return None;
+                }
+                within = self.chains.truncated(within.len() + Effort::CHAIN);
+                continue;
+            };
             if (chain ^ hash) >> 1 == 0
                 && let Some(found) = matches(index)
             {
@@ -128,10 +198,9 @@ impl<'m> GnuHash<'m> {
             return self.symbol_base;
         };
         while let Some(chain) = self.chains.get((index - self.symbol_base) as usize) {
-            index = index.saturating_add(1);
-            if chain & 1 != 0 {
-                break;
-            }
+            // Chains of numbers that a symbol cannot have end at the last that it can have.
+            let Some(next) = index.checked_add(1).filter(|_| chain & 1 == 0) else { return index.saturating_add(1) };
+            index = next;
         }
         index
     }
@@ -155,14 +224,14 @@ impl<'m> SysvHash<'m> {
     }
 
     /// First symbol index in the chain of `hash` for which `matches` gives a value.
-    pub fn find<R>(&self, hash: u32, mut matches: impl FnMut(u32) -> Option<R>) -> Option<R> {
+    pub fn find<R>(&self, hash: u32, effort: Option<&Effort>, mut matches: impl FnMut(u32) -> Option<R>) -> Option<R> {
         if self.buckets.is_empty() {
             return None;
         }
         let mut index = self.buckets.get(hash as usize % self.buckets.len())?;
         // A damaged chain may run in a circle: no honest one is longer than the table.
-        for _ in 0..self.chains.len() {
-            if index == 0 {
+        for passed in 0..self.chains.len() {
+            if index == 0 || passed >= Effort::CHAIN && !Effort::allows(effort, 1) {
                 return None;
             }
             if let Some(found) = matches(index) {

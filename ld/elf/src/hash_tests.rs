@@ -28,8 +28,8 @@ fn all_named(symbols: &Symbols, name: &str, sysv_table: bool) -> Vec<u32> {
         None
     };
     match sysv_table {
-        true => symbols.sysv_hash.unwrap().find(sysv(name.as_bytes()), note),
-        false => symbols.gnu_hash.unwrap().find(gnu(name.as_bytes()), note),
+        true => symbols.sysv_hash.unwrap().find(sysv(name.as_bytes()), None, note),
+        false => symbols.gnu_hash.unwrap().find(gnu(name.as_bytes()), None, note),
     };
     found.sort_unstable();
     found
@@ -104,7 +104,7 @@ fn either_style_alone_finds_all() {
     }
     let nothing = real_files::compile("style-empty", "", &["-Wl,--hash-style=gnu"]);
     let table = nothing.symbols.gnu_hash.unwrap();
-    assert_eq!(table.find(gnu(b"exit"), Some), None);
+    assert_eq!(table.find(gnu(b"exit"), None, Some), None);
 }
 
 fn words(words: &[u32]) -> Image<'static> {
@@ -119,7 +119,7 @@ fn circular_chain_ends() {
     let table = SysvHash::decode(&words(&[1, 3, 1, 0, 2, 1]), Vaddr(0)).unwrap();
     let mut steps = 0;
     assert_eq!(
-        table.find(7, |_| -> Option<()> {
+        table.find(7, None, |_| -> Option<()> {
             steps += 1;
             None
         }),
@@ -129,7 +129,7 @@ fn circular_chain_ends() {
     assert!(SysvHash::decode(&words(&[1, 4, 1, 0, 2, 1]), Vaddr(0)).is_none());
     assert!(SysvHash::decode(&words(&[u32::MAX, 1, 1, 0]), Vaddr(0)).is_none());
     let empty = SysvHash::decode(&words(&[0, 0]), Vaddr(0)).unwrap();
-    assert_eq!(empty.find(7, Some), None);
+    assert_eq!(empty.find(7, None, Some), None);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn damaged_gnu_tables_find_nothing() {
     let table = GnuHash::decode(&words(&open), Vaddr(0)).unwrap();
     let mut seen = Vec::new();
     assert_eq!(
-        table.find(8, |index| -> Option<()> {
+        table.find(8, None, |index| -> Option<()> {
             seen.push(index);
             None
         }),
@@ -158,8 +158,84 @@ fn damaged_gnu_tables_find_nothing() {
     assert!(altered(&[(2, 3)]).is_none(), "not a power of two");
     assert!(altered(&[(3, 32)]).is_none(), "shift of the whole hash");
     assert!(altered(&[(0, u32::MAX)]).is_none(), "buckets beyond the segment");
-    assert_eq!(altered(&[(0, 0)]).unwrap().find(8, Some), None, "no buckets");
-    assert_eq!(altered(&[(1, 2)]).unwrap().find(8, Some), None, "bucket below the first symbol");
-    assert_eq!(altered(&[(6, u32::MAX)]).unwrap().find(8, Some), None, "bucket beyond the chains");
-    assert_eq!(altered(&[(4, 0), (5, 0)]).unwrap().find(8, Some), None, "the Bloom filter says no");
+    assert_eq!(altered(&[(0, 0)]).unwrap().find(8, None, Some), None, "no buckets");
+    assert_eq!(altered(&[(1, 2)]).unwrap().find(8, None, Some), None, "bucket below the first symbol");
+    assert_eq!(altered(&[(6, u32::MAX)]).unwrap().find(8, None, Some), None, "bucket beyond the chains");
+    assert_eq!(altered(&[(4, 0), (5, 0)]).unwrap().find(8, None, Some), None, "the Bloom filter says no");
+}
+
+#[test]
+fn chain_of_the_last_symbol_numbers_ends() {
+    let base = u32::MAX - 1;
+    let table = GnuHash::decode(&words(&[1, base, 1, 0, u32::MAX, u32::MAX, base, 8, 8, 8, 8]), Vaddr(0)).unwrap();
+    assert_eq!(table.symbol_count(), u32::MAX);
+    assert_eq!(table.find(8, None, |index| (index == u32::MAX).then_some(())), Some(()));
+    assert_eq!(table.find(8, None, |_| -> Option<()> { None }), None);
+}
+
+/// A table of one bucket whose chain has so many entries of one hash, and no end.
+fn one_long_chain(entries: usize) -> GnuHash<'static> {
+    let head = [1, 1, 1, 0, u32::MAX, u32::MAX, 1];
+    let table: Vec<u32> = head.into_iter().chain(std::iter::repeat_n(8, entries)).collect();
+    GnuHash::decode(&words(&table), Vaddr(0)).unwrap()
+}
+
+#[test]
+fn long_chains_cost_all_lookups_together_what_their_number_allows() {
+    let entries = 1 << 18;
+    let table = one_long_chain(entries);
+    let visits = |effort: Option<&Effort>, lookups: usize| {
+        let mut visits = 0;
+        for _ in 0..lookups {
+            table.find(8, effort, |_| -> Option<()> {
+                visits += 1;
+                None
+            });
+        }
+        visits
+    };
+    assert_eq!(visits(None, 2), 2 * entries, "a lookup that comes alone sees the whole table");
+    let stock = (100 + 64) * Effort::SHARE as usize;
+    let most = stock + 100 * Effort::CHAIN;
+    assert!(stock / 2 < 100 * entries);
+    assert!((stock..=most).contains(&visits(Some(&Effort::new(100)), 100)));
+    // A single chain that is twice as long as a lookup's share costs on average as much as there is.
+    let table = one_long_chain(2 * Effort::SHARE as usize);
+    let effort = Effort::new(1000);
+    for index in (1..2 * Effort::SHARE as u32).step_by(33).take(1000) {
+        assert_eq!(table.find(8, Some(&effort), |found| (found == index).then_some(found)), Some(index));
+    }
+}
+
+#[test]
+fn circles_cost_all_lookups_together_what_their_number_allows() {
+    let chain = (0..1 << 18).map(|index| if index == 0 { 0 } else { 1 });
+    let table: Vec<u32> = [1, 1 << 18, 1].into_iter().chain(chain).collect();
+    let table = SysvHash::decode(&words(&table), Vaddr(0)).unwrap();
+    let effort = Effort::new(100);
+    let mut visits = 0;
+    for _ in 0..100 {
+        table.find(8, Some(&effort), |_| -> Option<()> {
+            visits += 1;
+            None
+        });
+    }
+    assert!(visits <= 164 * Effort::SHARE as usize + 100 * Effort::CHAIN, "{visits}");
+}
+
+#[test]
+fn long_names_cost_all_lookups_together_what_their_number_allows() {
+    let mut bytes = vec![b'x'; 1 << 20];
+    bytes.push(0);
+    let strings = Strings::new(&bytes);
+    let whole = hashed_name(&strings, 0, None).unwrap();
+    assert_eq!(whole, (&bytes[..1 << 20], gnu(&bytes[..1 << 20])));
+    let effort = Effort::new(64);
+    let found = (0..64).filter(|_| hashed_name(&strings, 0, Some(&effort)).is_some()).count();
+    assert_eq!(found, 2, "128 shares of 16 KiB");
+    let ordinary = (1 << 20) + 1 - Effort::NAME as u32;
+    assert!(hashed_name(&strings, ordinary, Some(&effort)).is_some(), "what is ordinary costs nothing");
+    assert!(hashed_name(&strings, ordinary - 1, Some(&effort)).is_none());
+    assert!(hashed_name(&Strings::new(&bytes[..Effort::NAME]), 0, None).is_none());
+    assert!(hashed_name(&Strings::new(&bytes[..1 << 20]), 0, None).is_none());
 }

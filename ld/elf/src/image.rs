@@ -368,6 +368,23 @@ impl<'m> Strings<'m> {
         Some(&tail[..length])
     }
 
+    /// As [`get`](Self::get) where the string names a file or a version, of which a file may have many: no longer than a path can
+    /// be (`PATH_MAX`).
+    pub fn file_name(&self, offset: u64) -> Option<&'m [u8]> {
+        const LONGEST: usize = 4096;
+        let tail = self.bytes.get(usize::try_from(offset).ok()?..)?;
+        let tail = &tail[..tail.len().min(LONGEST)];
+        let length = tail.iter().position(|&byte| byte == 0)?;
+        Some(&tail[..length])
+    }
+
+    /// Up to `most` bytes of the string at `offset`; none if there is no such string.
+    pub fn beginning(&self, offset: u32, most: usize) -> &'m [u8] {
+        let tail = self.tail(offset).unwrap_or_default();
+        let tail = &tail[..tail.len().min(most)];
+        tail.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+
     /// All from `offset` on.
     #[inline]
     pub fn tail(&self, offset: u32) -> Option<&'m [u8]> {

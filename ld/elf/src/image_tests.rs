@@ -98,6 +98,21 @@ fn strings_end_inside_their_table() {
 }
 
 #[test]
+fn file_names_are_no_longer_than_paths() {
+    let mut bytes = vec![b'x'; 4096];
+    bytes.push(0);
+    let strings = Strings::new(&bytes);
+    assert_eq!(strings.get(0).unwrap().len(), 4096);
+    assert_eq!(strings.file_name(0), None);
+    assert_eq!(strings.file_name(1), strings.get(1));
+    assert_eq!(strings.file_name(4096), Some(&b""[..]));
+    assert_eq!([4097, u64::MAX].map(|offset| strings.file_name(offset)), [None; 2]);
+    assert_eq!(strings.beginning(4094, 100), b"xx");
+    assert_eq!(strings.beginning(4000, 3), b"xxx");
+    assert_eq!(strings.beginning(5000, 3), b"");
+}
+
+#[test]
 fn constant_bytes_are_of_constant_segments() {
     let image = two_segments();
     assert_eq!(image.constant_bytes(Vaddr(0x101e), 2), Some([30, 31].as_slice()));

@@ -87,6 +87,11 @@ impl<'m> Symbols<'m> {
         self.strings.get(u64::from(symbol.0.st_name))
     }
 
+    /// A symbol's name for a message: of a longer one no more than what a reader may want.
+    pub fn shown_name(&self, symbol: &Symbol) -> &'m [u8] {
+        self.strings.beginning(symbol.0.st_name, 4096)
+    }
+
     /// `Elf64_Versym` of a symbol; `None` when the object has no versions.
     #[inline(always)]
     pub fn version_index(&self, index: u32) -> Option<u16> {

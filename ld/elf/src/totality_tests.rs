@@ -27,10 +27,10 @@ fn decode_tables(image: &Image, dynamic: &Dynamic, size: usize) {
             None
         };
         if let Some(table) = &symbols.gnu_hash {
-            table.find(hash::gnu(name), &mut visit);
+            table.find(hash::gnu(name), None, &mut visit);
         }
         if let Some(table) = &symbols.sysv_hash {
-            table.find(hash::sysv(name), &mut visit);
+            table.find(hash::sysv(name), None, &mut visit);
         }
         assert!(visited <= 2 * words, "{visited} of {words}");
     }
@@ -132,13 +132,13 @@ proptest! {
         }
         if let Some(table) = hash::GnuHash::decode(&image, at) {
             let mut visited = 0;
-            table.find(hash::gnu(b"x"), |_| -> Option<()> { visited += 1; None });
+            table.find(hash::gnu(b"x"), None, |_| -> Option<()> { visited += 1; None });
             prop_assert!(visited <= bytes.len() / 4);
             let _ = table.symbol_count();
         }
         if let Some(table) = hash::SysvHash::decode(&image, at) {
             let mut visited = 0;
-            table.find(hash::sysv(b"x"), |_| -> Option<()> { visited += 1; None });
+            table.find(hash::sysv(b"x"), None, |_| -> Option<()> { visited += 1; None });
             prop_assert!(visited <= bytes.len() / 4);
         }
         let strings = Strings::new(&bytes);

@@ -69,7 +69,7 @@ pub fn definitions<'i, 'm: 'i>(
             flags: half(image, at, 2)?,
             index: half(image, at, 4)?,
             hash: word(image, at, 8)?,
-            name: strings.get(u64::from(word(image, auxiliary, 0)?))?,
+            name: strings.file_name(u64::from(word(image, auxiliary, 0)?))?,
         })
     })
 }
@@ -93,12 +93,12 @@ pub fn needs<'i, 'm: 'i>(
                     hash: word(image, at, 0)?,
                     flags: half(image, at, 4)?,
                     index: half(image, at, 6)?,
-                    name: strings.get(u64::from(word(image, at, 8)?))?,
+                    name: strings.file_name(u64::from(word(image, at, 8)?))?,
                 });
             }
             let at = next_file?;
             next_file = follow(at, word(image, at, 12)?);
-            let file = strings.get(u64::from(word(image, at, 4)?))?;
+            let file = strings.file_name(u64::from(word(image, at, 4)?))?;
             if half(image, at, 2)? > 0 {
                 current = follow(at, word(image, at, 8)?).map(|at| (file, at));
             }

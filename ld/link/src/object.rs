@@ -155,9 +155,17 @@ impl<'m> Object<'m> {
 
     /// The processor's levels that it needs, as `GNU_PROPERTY_X86_ISA_1_*` bits.
     pub fn isa_needed(&self) -> u32 {
+        /// Size in bytes of all property notes together: an honest object has one, of some tens.
+        const MOST: u64 = 1 << 16;
+        let mut left = MOST;
+        let is_within = |extent: &&Extent| {
+            let rest = left.checked_sub(extent.size);
+            left = rest.unwrap_or(0);
+            rest.is_some()
+        };
         // Tools that edit files move notes into writable segments, of which no references are handed out.
         let bytes = |extent: &Extent| Some(self.image.table::<u8>(extent.at, extent.size)?.iter().collect::<Vec<u8>>());
-        let mut notes = self.placement.property_notes.iter().filter_map(bytes);
+        let mut notes = self.placement.property_notes.iter().rev().take_while(is_within).filter_map(bytes);
         notes.find_map(|notes| note::isa_needed(&notes)).unwrap_or(0)
     }
 

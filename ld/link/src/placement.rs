@@ -122,7 +122,7 @@ pub struct Placement {
     pub relro: Option<Extent>,
     pub eh_frame_header: Option<Vaddr>,
     pub notes: Vec<Extent>,
-    /// Those of them with an alignment of 8, the last one first: property notes are looked for in that order.
+    /// Those of them with an alignment of 8: property notes are looked for in the last one first.
     pub property_notes: Vec<Extent>,
     /// Where the program headers are in memory, if they are.
     pub headers: Option<Vaddr>,
@@ -171,7 +171,7 @@ impl Placement {
                 PT_NOTE => {
                     placement.notes.push(extent);
                     if program_header.p_align == 8 {
-                        placement.property_notes.insert(0, extent);
+                        placement.property_notes.push(extent);
                     }
                 }
                 _ => {}

@@ -4,7 +4,7 @@
 //! Z the size of the symbol. What only a running process can answer (what an IFUNC resolver returns, where thread-local
 //! storage lies) is asked through [`Process`].
 
-use folio_elf::hash;
+use folio_elf::hash::{self, Effort};
 use folio_elf::image::Writer;
 use folio_elf::relocation::{
     R_X86_64_32, R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64, R_X86_64_GLOB_DAT,
@@ -17,6 +17,7 @@ use folio_elf::{Addr, Symbol, Symbols, Table, Vaddr};
 use crate::error::{Error, Problem};
 use crate::index::ScopeIndex;
 use crate::object::{Object, ObjectId, Objects};
+use crate::placement::PAGE;
 use crate::resolve::{self, Class, Definition, Reference, Scope, Uniques, Watch, Work};
 
 /// Size in bytes of an `Elf64_Rela`.
@@ -120,6 +121,7 @@ pub fn relocate_with<P: Process, W: Watch>(
         writer: object.image.writer(),
         last: None,
         indirect: false,
+        effort: Effort::new(symbolic_count(object)),
     };
     let mut fail = |problem| report(Error::new(object.display_name(program), problem));
     let packed = object.image.table(dynamic.relr.at, dynamic.relr.size / 8);
@@ -186,6 +188,7 @@ struct Relocator<'r, 'm, P, W> {
     last: Option<(u32, Class, Option<Definition>)>,
     /// Whether there are `R_X86_64_IRELATIVE` relocations.
     indirect: bool,
+    effort: Effort,
 }
 
 impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
@@ -346,8 +349,17 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
             return definition;
         }
         self.watch.begins(Work::Lookup);
-        let definition =
-            bind_with(self.index, self.objects, own, self.symbols, self.scopes, class, self.uniques, self.watch);
+        let definition = bind_with(
+            self.index,
+            self.objects,
+            own,
+            self.symbols,
+            self.scopes,
+            class,
+            Some(&self.effort),
+            self.uniques,
+            self.watch,
+        );
         self.watch.ends(Work::Lookup);
         if let Some(definition) = &definition
             && definition.object != self.id
@@ -376,14 +388,16 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
         let Some(definition) = definition else { return Ok(()) };
         let (wanted, given) = (symbol.0.st_size, definition.symbol.0.st_size);
         if given > wanted {
-            let name = self.symbols.name(symbol).unwrap_or_default();
+            let name = self.symbols.shown_name(symbol);
             self.process.copy_sizes_differ(self.id, name);
         }
         let source = &self.objects[definition.object].image;
-        self.object
-            .image
-            .copy_from(place, source, definition.symbol.value(), wanted.min(given))
-            .ok_or(Problem::RelocationPlace)
+        let size = wanted.min(given);
+        // Large variables are few: each is copied once.
+        if size > PAGE && !self.effort.spend((size / 64) as usize) {
+            return Err(Problem::RelocationPlace);
+        }
+        self.object.image.copy_from(place, source, definition.symbol.value(), size).ok_or(Problem::RelocationPlace)
     }
 
     fn undefined(&self, index: u32, symbol: &Symbol) -> Problem {
@@ -391,7 +405,7 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
     }
 
     fn overflow(&self, symbol: &Symbol, kind: u32) -> Problem {
-        Problem::Overflow { symbol: self.symbols.name(symbol).unwrap_or_default().to_vec(), kind }
+        Problem::Overflow { symbol: self.symbols.shown_name(symbol).to_vec(), kind }
     }
 }
 
@@ -428,6 +442,7 @@ pub fn check(
     else {
         return;
     };
+    let effort = Effort::new(symbolic_count(object));
     let calls = (now || dynamic.binds_now()).then(|| jmprel.iter()).into_iter().flatten();
     let mut last = None;
     for relocation in rela.iter().chain(calls).map(Relocation::from) {
@@ -442,7 +457,7 @@ pub fn check(
             continue;
         }
         let own = Definition { object: id, index: relocation.symbol, symbol };
-        let found = bind(objects, own, symbols, scopes, class, uniques, watch);
+        let found = bind_with(None, objects, own, symbols, scopes, class, Some(&effort), uniques, watch);
         if found.is_none() && symbol.binding() != STB_WEAK {
             let problem = undefined(object, symbols, relocation.symbol, &symbol);
             report(Error::new(object.display_name(program), problem));
@@ -466,7 +481,7 @@ pub fn bind(
     uniques: &mut Uniques,
     watch: &mut impl Watch,
 ) -> Option<Definition> {
-    bind_with(None, objects, own, symbols, scopes, class, uniques, watch)
+    bind_with(None, objects, own, symbols, scopes, class, None, uniques, watch)
 }
 
 // Inlined by force: with its many arguments, calls cost more than what a repeated body adds.
@@ -479,13 +494,14 @@ fn bind_with(
     symbols: &Symbols,
     scopes: &[&Scope],
     class: Class,
+    effort: Option<&Effort>,
     uniques: &mut Uniques,
     watch: &mut impl Watch,
 ) -> Option<Definition> {
     let object = &objects[own.object];
-    let (name, gnu_hash) = hash::hashed_name(&symbols.strings, own.symbol.0.st_name)?;
+    let (name, gnu_hash) = hash::hashed_name(&symbols.strings, own.symbol.0.st_name, effort)?;
     let version = symbols.version_index(own.index).and_then(|versym| object.versions.get(versym));
-    let reference = Reference { name, gnu_hash, version, class, newest: false };
+    let reference = Reference { name, gnu_hash, version, class, newest: false, effort };
     let mut search = |reference: &Reference| match index {
         Some(index) => resolve::lookup_indexed(objects, index, reference, uniques, Some(own), &mut *watch),
         None => {
@@ -528,5 +544,5 @@ pub fn undefined(object: &Object, symbols: &Symbols, index: u32, symbol: &Symbol
         .version_index(index)
         .and_then(|versym| object.versions.get(versym))
         .map(|version| version.name.to_vec());
-    Problem::UndefinedSymbol { name: symbols.name(symbol).unwrap_or_default().to_vec(), version }
+    Problem::UndefinedSymbol { name: symbols.shown_name(symbol).to_vec(), version }
 }

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use folio_elf::hash;
+use folio_elf::hash::{self, Effort};
 use folio_elf::symbol::{
     STB_GLOBAL, STB_GNU_UNIQUE, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, STT_TLS,
     STV_HIDDEN, STV_INTERNAL, VERSYM_HIDDEN,
@@ -37,11 +37,13 @@ pub struct Reference<'a> {
     pub class: Class,
     /// `dlsym`: without version, of several take the default one.
     pub newest: bool,
+    /// What this lookup and others together may take beyond the ordinary; `None` for one that comes alone.
+    pub effort: Option<&'a Effort>,
 }
 
 impl<'a> Reference<'a> {
     pub fn new(name: &'a [u8], version: Option<&'a Version<'a>>, class: Class) -> Reference<'a> {
-        Reference { name, gnu_hash: hash::gnu(name), version, class, newest: false }
+        Reference { name, gnu_hash: hash::gnu(name), version, class, newest: false, effort: None }
     }
 }
 
@@ -244,19 +246,26 @@ pub fn find_in(object: &Object, reference: &Reference) -> Option<(u32, Symbol)> 
     // Versioned definitions that a reference without version may take, if there is just one.
     let mut candidates = 0u32;
     let mut candidate = None;
-    let matches = |index: u32| match judge(object, symbols, index, reference)? {
-        Verdict::Match(symbol) => Some((index, symbol)),
-        Verdict::Candidate(symbol) => {
-            candidates += 1;
-            candidate.get_or_insert((index, symbol));
-            None
+    // Those of one hash are versions of one name as a rule: there are a few.
+    let mut passed = 0u32;
+    let matches = |index: u32| {
+        match judge(object, symbols, index, reference) {
+            Some(Verdict::Match(symbol)) => return Some(Some((index, symbol))),
+            Some(Verdict::Candidate(symbol)) => {
+                candidates += 1;
+                candidate.get_or_insert((index, symbol));
+            }
+            None => {}
         }
+        passed += 1;
+        (passed > 16 && !Effort::allows(reference.effort, reference.name.len() + 1)).then_some(None)
     };
     let found = match (&symbols.gnu_hash, &symbols.sysv_hash) {
-        (Some(table), _) => table.find(reference.gnu_hash, matches),
-        (None, Some(table)) => table.find(hash::sysv(reference.name), matches),
+        (Some(table), _) => table.find(reference.gnu_hash, reference.effort, matches),
+        (None, Some(table)) => table.find(hash::sysv(reference.name), reference.effort, matches),
         (None, None) => None,
     };
+    let found = found.flatten();
     let (index, symbol) = found.or_else(|| candidate.filter(|_| candidates == 1))?;
     // Hidden and internal symbols are their object's own.
     (!matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL)).then_some((index, symbol))

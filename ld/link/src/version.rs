@@ -23,9 +23,13 @@ pub struct Version<'m> {
 #[derive(Debug, Default)]
 pub struct Versions<'m> {
     by_index: Vec<Option<Version<'m>>>,
-    /// Hash and name of each version that is defined, the file's own among them; `None` if it defines none at all.
+    /// Hash and name of each version that is defined, the file's own among them; in order if there are more than [`FEW`].
+    /// `None` if it defines none at all.
     defined: Option<Vec<(u32, &'m [u8])>>,
 }
+
+/// So many definitions are looked through faster than they are sorted. libstdc++ has about as many.
+const FEW: usize = 64;
 
 /// Indices have 15 bits (`Elf64_Versym` without its hidden bit).
 const INDEX: u16 = 0x7fff;
@@ -40,6 +44,9 @@ impl<'m> Versions<'m> {
                 if definition.flags & VER_FLG_BASE == 0 {
                     versions.insert(definition.index, definition.name, definition.hash);
                 }
+            }
+            if defined.len() > FEW {
+                defined.sort_unstable();
             }
             versions.defined = Some(defined);
         }
@@ -115,6 +122,7 @@ pub fn check_watched(
 
 /// Whether an object defines the version that is needed; `None` if it defines no versions at all.
 pub fn defines(provider: &Object, need: &version::Need) -> Option<bool> {
-    let mut defined = provider.versions.defined.as_ref()?.iter();
-    Some(defined.any(|&(hash, name)| hash == need.hash && name == need.name))
+    let defined = provider.versions.defined.as_ref()?;
+    let wanted = (need.hash, need.name);
+    Some(if defined.len() > FEW { defined.binary_search(&wanted).is_ok() } else { defined.contains(&wanted) })
 }

@@ -266,9 +266,10 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// The NUL-terminated string at `offset`; one that the end of the file cuts is none.
+/// The NUL-terminated string at `offset`; one that the end of the file cuts is none, nor is one that is no path (`PATH_MAX`).
 fn string(table: &[u8], offset: u32) -> Option<&[u8]> {
     let rest = table.get(usize::try_from(offset).ok()?..)?;
+    let rest = &rest[..rest.len().min(4096)];
     Some(&rest[..rest.iter().position(|&byte| byte == 0)?])
 }
 

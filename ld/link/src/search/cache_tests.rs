@@ -120,6 +120,15 @@ fn new_table_behind_the_old_one_is_preferred() {
 }
 
 #[test]
+fn what_is_no_path_is_not_found() {
+    for (length, found) in [(4095, true), (4096, false)] {
+        let path = "/".repeat(length);
+        let file = new_format(&[("liba.so", &path, X86_64, 0)], &[], 0);
+        assert_eq!(Cache::parse(&file).unwrap().find(b"liba.so", &NONE).is_some(), found);
+    }
+}
+
+#[test]
 fn foreign_files_are_refused() {
     let file = new_format(SAMPLE, &[], 0);
     for end in 0..NEW_HEADER + SAMPLE.len() * NEW_ENTRY {

@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 use super::dst::Tokens;
 use super::{Files, Found, Observe, Probe, Refusal, Rule, SearchError};
 
+/// So many directories of all lists, and of each, are kept from being searched twice; an honest process has a dozen.
+const SHARED: usize = 1024;
+
 /// The parent of the hwcaps subdirectories in each directory.
 const HWCAPS: &[u8] = b"glibc-hwcaps/";
 
@@ -70,7 +73,7 @@ impl<'a> Directories<'a> {
         for element in list.split(|byte| separators.contains(byte)) {
             let Some(path) = tokens.expand(element) else { continue };
             let id = self.intern(&path);
-            if !result.directories.contains(&id) {
+            if !result.directories.iter().take(SHARED).any(|&other| other == id) {
                 result.directories.push(id);
             }
         }
@@ -85,7 +88,7 @@ impl<'a> Directories<'a> {
         if !path.is_empty() {
             prefix.push(b'/');
         }
-        self.known.iter().position(|directory| directory.prefix == prefix).unwrap_or_else(|| {
+        self.known.iter().take(SHARED).position(|directory| directory.prefix == prefix).unwrap_or_else(|| {
             let presence = if prefix.starts_with(b"/") { Presence::Unknown } else { Presence::Relative };
             self.known.push(Directory {
                 prefix,

@@ -1,6 +1,7 @@
 //! What is known of one object, and the table of all.
 
-use folio_elf::Addr;
+use folio_elf::dynamic::Extent;
+use folio_elf::{Addr, Vaddr};
 use folio_link::object::directory_of;
 use folio_link::{Kind, Objects, Problem};
 
@@ -59,4 +60,23 @@ fn numbers_are_used_again() {
     let c = objects.insert(shared_object("c", &[]).object());
     assert_eq!(c, a, "the free place");
     assert_eq!(objects.iter().map(|(id, _)| id).collect::<Vec<_>>(), [c, b]);
+}
+
+#[test]
+fn notes_that_lie_upon_each_other_are_read_so_often_only() {
+    let needed = |others: usize| {
+        let (mut placement, image) = shared_object("", &[]).parts();
+        // A note of glibc's name, and in it a property of four bytes: x86-64-v2 is needed.
+        let note = [4u32, 16, 5, u32::from_le_bytes(*b"GNU\0"), 0xc000_8002, 4, 2, 0];
+        for (word, at) in note.into_iter().zip((DATA..).step_by(4)) {
+            image.store(Vaddr(at), word).unwrap();
+        }
+        let extent = |at, size| Extent { at: Vaddr(at), size };
+        placement.property_notes = vec![extent(DATA, 32)];
+        placement.property_notes.extend(vec![extent(DATA + 32, DATA_SIZE - 32); others]);
+        folio_link::Object::decode(Kind::Library, b"x", placement, image).unwrap().isa_needed()
+    };
+    assert_eq!(needed(0), 2);
+    assert_eq!(needed(100), 2);
+    assert_eq!(needed(10_000), 0);
 }

@@ -81,3 +81,20 @@ fn indices_lead_to_versions() {
     assert_eq!(name(7), Some(b"V2".as_slice()));
     assert_eq!([0, 1, 3, 8, 0x7fff].map(name), [None; 5], "the base version is none");
 }
+
+#[test]
+fn each_of_many_definitions_is_found() {
+    let names: Vec<&'static str> = (0..300).map(|number| &*format!("V{number}").leak()).collect();
+    let defines = |names: &[&'static str]| names.iter().zip(2..).map(|(&name, index)| (index, name, 0)).collect();
+    let needs: Vec<_> = names.iter().zip(2..).map(|(&name, index)| ("libv.so", index, name, 0)).collect();
+    for (count, missing) in [(300, 0), (64, 236), (65, 235), (299, 1)] {
+        let mut world = World::default();
+        let user = world.add(&Builder { needs: needs.clone(), ..shared_object("/lib/user.so", &[]) });
+        world.add(&Builder {
+            soname: Some("libv.so"),
+            defines: defines(&names[..count]),
+            ..shared_object("/lib/libv.so", &[])
+        });
+        assert_eq!(sentences(&world, user).len(), missing);
+    }
+}
