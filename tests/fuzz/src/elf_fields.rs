@@ -152,28 +152,44 @@ pub fn repeat(file: &mut [u8], random: &mut Random) -> Option<()> {
 
 /// Makes a table long: copies of one of its records, behind the file's last segment, in the table's place.
 pub fn grow(file: &mut Vec<u8>, copies: usize, random: &mut Random) -> Option<()> {
-    let segment = with_type(file, PT_LOAD).last()?;
-    let (start, at) = (get(file, segment + 16, 8)?, get(file, segment + 8, 8)?);
-    file.resize(file.len().next_multiple_of(8), 0);
-    let place = start.wrapping_add((file.len() as u64).checked_sub(at)?);
     let (tag, size_tag, size, _) = random.one_of(TABLES);
-    let address = entry(file, tag)? + 8;
-    let from = offset(file, get(file, address, 8)?)?;
+    let from = offset(file, get(file, entry(file, tag)? + 8, 8)?)?;
     // What tables begin with that say their own size stays: a chain may then run to the end of the segment.
     let head = if size_tag.is_some() { 0 } else { random.one_of(&[0, 16, 24, 32]) };
-    let head = file.get(from..from + head)?.to_vec();
-    let record = from + head.len() + size * random.below(4);
+    let mut table = file.get(from..from + head)?.to_vec();
+    let record = from + head + size * random.below(4);
     let record = file.get(record..record + size)?.to_vec();
-    file.extend(head);
     for _ in 0..copies {
-        file.extend(&record);
+        table.extend(&record);
     }
+    replace(file, tag, &table)
+}
+
+/// Puts a table behind the file's last segment, which becomes as much longer, in the place of the one with this tag.
+pub fn replace(file: &mut Vec<u8>, tag: u64, table: &[u8]) -> Option<()> {
+    let segment = with_type(file, PT_LOAD).last()?;
+    let (start, at) = (get(file, segment + 16, 8)?, get(file, segment + 8, 8)?);
+    let address = entry(file, tag)? + 8;
+    let size_tag = TABLES.iter().find(|(other, ..)| *other == tag).and_then(|(_, size_tag, ..)| *size_tag);
+    file.resize(file.len().next_multiple_of(8), 0);
+    let place = start.wrapping_add((file.len() as u64).checked_sub(at)?);
+    file.extend(table);
     let whole = (file.len() as u64).checked_sub(at)?;
     for (field, value) in [(segment + 32, whole), (segment + 40, whole), (address, place)] {
         Field { at: field, width: 8 }.put(file, value);
     }
     if let Some(at) = size_tag.and_then(|tag| entry(file, tag)) {
-        Field { at: at + 8, width: 8 }.put(file, (copies * size) as u64);
+        Field { at: at + 8, width: 8 }.put(file, table.len() as u64);
     }
     Some(())
+}
+
+/// The bytes from the table with this tag on, to the end of the file.
+pub fn table_at(file: &[u8], tag: u64) -> Option<&[u8]> {
+    file.get(offset(file, get(file, entry(file, tag)? + 8, 8)?)?..)
+}
+
+/// The value of the dynamic entry with this tag.
+pub fn value(file: &[u8], tag: u64) -> Option<u64> {
+    get(file, entry(file, tag)? + 8, 8)
 }

@@ -14,6 +14,7 @@
 pub mod archive;
 pub mod decoders;
 pub mod elf_fields;
+pub mod hostile;
 pub mod link;
 pub mod memory;
 pub mod meter;
@@ -32,7 +33,7 @@ pub struct Bound {
 
 impl Bound {
     /// For decoders that answer with views of their input.
-    const VIEW: Bound = Bound { steps: [200, 20_000], memory: [16, 4096] };
+    const VIEW: Bound = Bound { steps: [100, 20_000], memory: [16, 4096] };
 
     fn allows(&self, size: usize, cost: &Cost) -> bool {
         let limit = |[each, any]: [u64; 2]| each * size as u64 + any;
@@ -93,24 +94,24 @@ pub mod targets {
     pub const notes: Target = target("notes", decoders::notes, seeds::notes);
     pub const object: Target = Target {
         shape: Shape::Object,
-        bound: Bound { steps: [2000, 50_000], memory: [100, 100_000 + memory::Memory::LARGEST] },
+        bound: Bound { steps: [200, 50_000], memory: [100, 100_000 + memory::Memory::LARGEST] },
         ..target("object", decoders::object, seeds::objects)
     };
     pub const cache: Target = target("cache", texts::cache, seeds::caches);
     pub const search: Target = Target {
-        bound: Bound { steps: [5000, 100_000], memory: [1000, 100_000] },
+        bound: Bound { steps: [2000, 100_000], memory: [1000, 100_000] },
         ..target("search", texts::search, seeds::path_lists)
     };
     pub const tunables: Target = Target {
         // Each of nine releases has some forty tunables.
-        bound: Bound { steps: [2000, 100_000], memory: [16, 4096] },
+        bound: Bound { steps: [1000, 100_000], memory: [16, 4096] },
         ..target("tunables", texts::tunables, seeds::tunables)
     };
     pub const debug: Target = target("debug", texts::debug, seeds::debug_options);
     pub const preload: Target = target("preload", texts::preload, seeds::preload_lists);
     pub const link: Target = Target {
         shape: Shape::Archive,
-        bound: Bound { steps: [20_000, 2_000_000], memory: [500, 4 * memory::Memory::LARGEST] },
+        bound: Bound { steps: [4000, 1_000_000], memory: [500, 4 * memory::Memory::LARGEST] },
         ..target("link", link::link, seeds::programs)
     };
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use folio_fuzz::mutate::{Random, mutate};
-use folio_fuzz::{Target, targets};
+use folio_fuzz::{Target, hostile, targets};
 
 folio_fuzz::count_steps!();
 
@@ -35,6 +35,17 @@ fn main() -> ExitCode {
                 failed += 1;
             }
         }
+    }
+    for (name, input) in hostile::inputs().into_iter().filter(|_| wanted.is_empty()) {
+        let begin = Instant::now();
+        let cost = targets::link.check(&input);
+        let size = input.len() as u64;
+        println!(
+            "{name:14} of {size} bytes in {:.1} s; {} steps and {} bytes a byte",
+            begin.elapsed().as_secs_f64(),
+            cost.steps / size,
+            cost.memory / size
+        );
     }
     ExitCode::from(u8::from(failed > 0))
 }
