@@ -186,7 +186,8 @@ impl<'m> Dynamic<'m> {
             .map(move |entry| strings.file_name(entry.d_val))
     }
 
-    /// Names of `DT_NEEDED`, `DT_AUXILIARY` and `DT_FILTER`, in order; `None` for one that the string table does not hold, or that is no path.
+    /// Names of `DT_NEEDED`, `DT_AUXILIARY` and `DT_FILTER`, in order; `None` for one that the string table does not hold,
+    /// or that is no path.
     pub fn dependencies(&self) -> impl Iterator<Item = (Dependency, Option<&'m [u8]>)> + use<'m> {
         let strings = self.strings;
         self.entries.iter().filter_map(move |entry| {

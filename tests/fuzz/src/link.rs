@@ -235,12 +235,13 @@ pub fn link(input: &[u8]) {
     let has = |bit: u8| settings & bit != 0;
     let memory = Memory::default();
     let mut objects = Objects::new();
-    let Ok(executable) =
+    let Ok(mut executable) =
         map(&memory, program).and_then(|(placement, image)| Object::decode(Kind::Executable, b"", placement, image))
     else {
         return;
     };
-    let executable = objects.insert(Object { origin: directory_of(PROGRAM).to_vec(), ..executable });
+    executable.origin = directory_of(PROGRAM).to_vec();
+    let executable = objects.insert(executable);
     let interpreter = libraries.first().filter(|_| has(setting::INTERPRETER)).and_then(|file| {
         let (placement, image) = map(&memory, file).ok()?;
         let object = Object::decode(Kind::Interpreter, b"/lib64/ld-folio.so.1", placement, image).ok()?;
