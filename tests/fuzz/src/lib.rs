@@ -35,6 +35,9 @@ impl Bound {
     /// For decoders that answer with views of their input.
     const VIEW: Bound = Bound { steps: [100, 20_000], memory: [16, 4096] };
 
+    /// For decoders of records that name strings: each may be as long as a path, whatever the size of its record.
+    const NAMES: Bound = Bound { steps: [8000, 50_000], memory: [16, 4096] };
+
     fn allows(&self, size: usize, cost: &Cost) -> bool {
         let limit = |[each, any]: [u64; 2]| each * size as u64 + any;
         cost.steps <= limit(self.steps) && cost.memory <= limit(self.memory)
@@ -86,18 +89,20 @@ pub mod targets {
     pub const header: Target = Target { shape: Shape::Object, ..target("header", decoders::header, seeds::objects) };
     pub const placement: Target =
         Target { shape: Shape::Object, ..target("placement", decoders::placement, seeds::objects) };
-    pub const dynamic: Target = target("dynamic", decoders::dynamic, seeds::dynamic_sections);
+    pub const dynamic: Target =
+        Target { bound: Bound::NAMES, ..target("dynamic", decoders::dynamic, seeds::dynamic_sections) };
     pub const gnu_hash: Target = target("gnu_hash", decoders::gnu_hash, seeds::gnu_hash_tables);
     pub const sysv_hash: Target = target("sysv_hash", decoders::sysv_hash, seeds::sysv_hash_tables);
-    pub const versions: Target = target("versions", decoders::versions, seeds::version_tables);
+    pub const versions: Target =
+        Target { bound: Bound::NAMES, ..target("versions", decoders::versions, seeds::version_tables) };
     pub const relocations: Target = target("relocations", decoders::relocations, seeds::relocation_tables);
     pub const notes: Target = target("notes", decoders::notes, seeds::notes);
     pub const object: Target = Target {
         shape: Shape::Object,
-        bound: Bound { steps: [200, 50_000], memory: [100, 100_000 + memory::Memory::LARGEST] },
+        bound: Bound { steps: [8000, 50_000], memory: [100, 100_000 + memory::Memory::LARGEST] },
         ..target("object", decoders::object, seeds::objects)
     };
-    pub const cache: Target = target("cache", texts::cache, seeds::caches);
+    pub const cache: Target = Target { bound: Bound::NAMES, ..target("cache", texts::cache, seeds::caches) };
     pub const search: Target = Target {
         bound: Bound { steps: [2000, 100_000], memory: [1000, 100_000] },
         ..target("search", texts::search, seeds::path_lists)

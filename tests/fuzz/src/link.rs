@@ -401,7 +401,7 @@ fn look_up(objects: &Objects, scope: &Scope, index: Option<&ScopeIndex>, name: &
             check_definition(objects, &reference, definition, definition.object);
         }
         if let Some(index) = index {
-            let indexed = resolve::lookup_indexed(objects, index, &reference, &mut Uniques::new(), None);
+            let indexed = resolve::lookup_indexed(objects, index, &reference, &mut Uniques::new(), None, &mut ());
             let place = |definition: Definition| (definition.object, definition.index);
             assert_eq!(indexed.map(place), found.map(place));
         }
