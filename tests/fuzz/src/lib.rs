@@ -31,6 +31,9 @@ pub struct Bound {
     pub memory: [u64; 2],
 }
 
+/// Bytes of the table of versions that an object may have, however few they are: their indices have 15 bits.
+const VERSIONS: u64 = 2 << 20;
+
 impl Bound {
     /// For decoders that answer with views of their input.
     const VIEW: Bound = Bound { steps: [100, 20_000], memory: [16, 4096] };
@@ -99,7 +102,7 @@ pub mod targets {
     pub const notes: Target = target("notes", decoders::notes, seeds::notes);
     pub const object: Target = Target {
         shape: Shape::Object,
-        bound: Bound { steps: [8000, 50_000], memory: [100, 100_000 + memory::Memory::LARGEST] },
+        bound: Bound { steps: [8000, 50_000], memory: [100, 100_000 + memory::Memory::LARGEST + VERSIONS] },
         ..target("object", decoders::object, seeds::objects)
     };
     pub const cache: Target = Target { bound: Bound::NAMES, ..target("cache", texts::cache, seeds::caches) };
@@ -116,7 +119,7 @@ pub mod targets {
     pub const preload: Target = target("preload", texts::preload, seeds::preload_lists);
     pub const link: Target = Target {
         shape: Shape::Archive,
-        bound: Bound { steps: [4000, 1_000_000], memory: [500, 4 * memory::Memory::LARGEST] },
+        bound: Bound { steps: [4000, 1_000_000], memory: [500, 4 * memory::Memory::LARGEST + 12 * VERSIONS] },
         ..target("link", link::link, seeds::programs)
     };
 

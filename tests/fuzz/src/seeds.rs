@@ -232,16 +232,21 @@ pub fn preload_lists() -> Vec<Vec<u8>> {
 
 /// Processes' worth of files: the program and its libraries, with various settings and lists.
 pub fn programs() -> Vec<Vec<u8>> {
-    let lists: [(u8, &[u8]); 4] = [
+    let lists: [(u8, &[u8]); 5] = [
         (0, b"\0\0liba.so\0exported\0counter"),
         (0b0110_0010, b"/opt/app/lib:$ORIGIN/lib\0libb.so\0libb.so\0from_b\0single"),
         (0b0001_1000, b"/lib/$LIB\0\0libz.so\0of_thread"),
         (0b0000_0101, b"\0liba.so\0\0guarded"),
+        // So many objects that their scope gets an index.
+        (0b1000_0000, b"\0libc.so libd.so libe.so libf.so libg.so libh.so libi.so\0\0exported\0from_b\0single"),
     ];
     let program = |(settings, lists): (u8, &[u8])| {
         let mut files = objects();
         if settings & 0b10 != 0 {
             files.extend(caches().into_iter().take(1));
+        }
+        for _ in 0..if settings & 0b1000_0000 != 0 { 4 } else { 0 } {
+            files.extend(objects().split_off(1));
         }
         files.push(lists.to_vec());
         Archive { settings: [settings, 0, 0, 0], files }.write()
