@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 /// What a reader has to know to judge the figures.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Machine {
     /// Year, month and day, UTC.
     pub date: String,

@@ -91,3 +91,20 @@ pub fn svg(report: &Report) -> String {
          Folio is faster.</text>\n{body}</svg>\n"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::sample;
+    use super::*;
+
+    #[test]
+    fn bars_end_where_the_axis_says() {
+        let picture = svg(&sample(1.2, 1.0));
+        assert!(picture.contains("a &lt;closure&gt;") && !picture.contains("a <closure>"), "{picture}");
+        // 430 units are 0 to 1.5.
+        assert!(picture.contains("class=\"faster\" x=\"180\" y=\"104\" width=\"344.0\""), "{picture}");
+        assert!(picture.contains("class=\"even\" x1=\"466.7\""), "{picture}");
+        assert!(svg(&sample(0.9, 1.0)).contains("class=\"slower\""));
+        assert!(svg(&sample(3.7, 1.0)).contains("width=\"397.8\""), "the axis grows with the longest bar");
+    }
+}

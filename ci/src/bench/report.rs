@@ -325,8 +325,67 @@ fn mean(ratios: impl Iterator<Item = f64>) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// A report of one workload with these CPUID-neutral ratio and control.
+    pub fn sample(neutral: f64, control: f64) -> Report {
+        let times = Times { median: 1000.0, tenth: 900.0 };
+        let versus = Versus { glibc: times, folio: times, ratio: 1.0, ratio_tenth: 1.0, neutral };
+        let side = || Side { cost: Cost { system_calls: 30, private_dirty: 12 }, minor_faults: 56.0 };
+        let row = Row {
+            workload: "a <closure>",
+            program: "/usr/bin/true".to_owned(),
+            arguments: Vec::new(),
+            full: versus,
+            link: Versus { neutral: 2.0, ..versus },
+            target: 1.2,
+            control,
+            attempts: 1,
+            glibc: side(),
+            folio: side(),
+            others: vec![Other { way: MUSL, full: times, ratio: 1.0, neutral: 2.5 }],
+            empty: None,
+        };
+        Report {
+            machine: Machine::default(),
+            rounds: 51,
+            seed: 1,
+            cpuid: Cpuid::default(),
+            control: 1.0,
+            rows: vec![row],
+            link: 2.0,
+        }
+    }
+
+    #[test]
+    fn a_control_that_is_off_voids_the_measurement() {
+        assert_eq!(sample(1.0, 1.029).void(), None);
+        for control in [0.96, 1.031] {
+            let report = sample(1.0, control);
+            assert!(report.void().is_some_and(|void| void.contains("a <closure>")), "{control}");
+            assert!(report.text().contains(&format!("void {control:.3}")), "{}", report.text());
+        }
+    }
+
+    #[test]
+    fn each_target_can_be_missed() {
+        assert_eq!(sample(1.2, 1.0).missed(), Vec::<String>::new());
+        assert!(sample(1.2, 1.0).text().contains("Every target is met."));
+        let mut report = sample(1.19, 1.0);
+        report.link = 1.4;
+        report.rows[0].folio.minor_faults += 1.0;
+        report.rows[0].folio.cost.private_dirty += 1;
+        report.rows[0].others[0].neutral = 1.9;
+        let expected = [
+            "a <closure> 1.19 of 1.20",
+            "a <closure> against musl's linker 1.90 of 2.00",
+            "a <closure> 57 faults of 56",
+            "a <closure> 13 dirty pages of 12",
+            "linking 1.40 of 1.50",
+        ];
+        assert_eq!(report.missed(), expected);
+    }
 
     #[test]
     fn a_neutral_ratio_spares_each_side_its_own_cpuid() {

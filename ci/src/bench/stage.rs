@@ -1,6 +1,6 @@
 //! A temporary folder with all that is started: fresh copies of each dynamic linker and of each program, on both sides, so
-//! that neither side has older files. A copy differs from its original in the path of its interpreter, in one of two
-//! ways more: where only linking is looked at, its entry point exits at once.
+//! that neither side has older files. A copy differs from its original in the path of its interpreter; and, where only linking
+//! is looked at, in the first bytes at its entry point, which exit.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
