@@ -34,8 +34,8 @@ pub struct Arguments {
     #[arg(short, long, value_name = "SYMBOL")]
     symbol: Option<String>,
     /// How this library was found, who needs it, and what is bound to it
-    #[arg(short, long, value_name = "LIBRARY")]
-    library: Option<String>,
+    #[arg(short = 'l', long = "library", value_name = "LIBRARY")]
+    asked: Option<String>,
     /// What this setting would change: LD_LIBRARY_PATH=... or LD_PRELOAD=...; may be repeated
     #[arg(short, long, value_name = "VARIABLE=VALUE")]
     with: Vec<OsString>,
@@ -70,7 +70,8 @@ pub struct Explanation {
     pub initialization: Vec<Initialization>,
     pub missing: Missing,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub library: Option<Library>,
+    #[serde(rename = "library")]
+    pub about: Option<Library>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub symbol: Option<Symbol>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +145,7 @@ fn explain(program: &Path, questions: &Arguments) -> Result<Explanation> {
         versions: versions(&plan),
         initialization: initialization(&plan),
         missing: missing::missing(&mut plan),
-        library: questions.library.as_deref().map(|name| library::library(&plan, name)).transpose()?,
+        about: questions.asked.as_deref().map(|name| library::library(&plan, name)).transpose()?,
         symbol: questions.symbol.as_deref().map(|name| symbol::symbol(&plan, name)).transpose()?,
         change: None,
         bindings: questions.bindings.then(|| bindings(&plan)),
@@ -251,7 +252,7 @@ impl Explanation {
         if self.secure {
             text += "The program gains rights when it starts (AT_SECURE): no environment variable has a say.\n\n";
         }
-        match (&self.symbol, &self.library, &self.change, &self.bindings) {
+        match (&self.symbol, &self.about, &self.change, &self.bindings) {
             (None, None, None, None) => {
                 text += &self.files();
                 text += &self.order();

@@ -36,7 +36,7 @@ use crate::loader;
 /// What of the environment has a say in a start.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    pub library_path: Vec<u8>,
+    pub ld_library_path: Vec<u8>,
     pub preload: Vec<u8>,
 }
 
@@ -44,7 +44,7 @@ impl Environment {
     /// That of this process.
     pub fn current() -> Environment {
         let variable = |name| std::env::var_os(name).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
-        Environment { library_path: variable("LD_LIBRARY_PATH"), preload: variable("LD_PRELOAD") }
+        Environment { ld_library_path: variable("LD_LIBRARY_PATH"), preload: variable("LD_PRELOAD") }
     }
 
     /// This environment with `VARIABLE=VALUE` set.
@@ -52,7 +52,7 @@ impl Environment {
         let mut changed = self.clone();
         let bytes = setting.as_bytes();
         if let Some(value) = bytes.strip_prefix(b"LD_LIBRARY_PATH=") {
-            changed.library_path = value.to_vec();
+            changed.ld_library_path = value.to_vec();
         } else if let Some(value) = bytes.strip_prefix(b"LD_PRELOAD=") {
             changed.preload = value.to_vec();
         } else {
@@ -309,7 +309,7 @@ fn new_search(environment: &Environment, gainer: Option<u32>, origin: &[u8]) -> 
     let subdirectories: Vec<&'static [u8]> = levels.directories().iter().map(|name| name.as_bytes()).collect();
     let settings = Settings {
         // As long as the command: a search borrows its settings.
-        ld_library_path: environment.library_path.clone().leak(),
+        ld_library_path: environment.ld_library_path.clone().leak(),
         inhibit_cache: false,
         inhibit_rpath: None,
         secure: gainer.is_some(),

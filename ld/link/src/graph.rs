@@ -78,7 +78,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
             return Ok(known);
         }
         // What is wrong with a file's segments is said under the name that was asked for, as glibc says it.
-        let mut object = self.library(found.file, &found.path).map_err(|problem| Error::new(name, problem))?;
+        let mut object = self.map_library(found.file, &found.path).map_err(|problem| Error::new(name, problem))?;
         object.identity = Some(identity);
         object.loader = requester;
         object.origin = self.source.origin(&found.path);
@@ -94,7 +94,7 @@ impl<'m, S: Source<'m>, O: Observe> Loader<'_, 'm, S, O> {
     /// Maps a file and makes it an object. The search is over by now, and its frames need not lie under these: threads may have
     /// small stacks.
     #[inline(never)]
-    fn library(&mut self, file: S::File, path: &[u8]) -> Result<Box<Object<'m>>, Problem> {
+    fn map_library(&mut self, file: S::File, path: &[u8]) -> Result<Box<Object<'m>>, Problem> {
         let (placement, image) = self.source.map(file)?;
         let (start, span) = (placement.start(), placement.span());
         let problem = match Object::decode(Kind::Library, path, placement, image) {

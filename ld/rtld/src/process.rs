@@ -139,7 +139,7 @@ pub struct Process {
     pub program: &'static [u8],
     pub arguments: Arguments,
     /// What takes the place of `LD_LIBRARY_PATH` came with `--library-path`.
-    pub library_path_by_option: bool,
+    pub ld_library_path_by_option: bool,
     /// `LD_BIND_NOW`.
     pub bind_now: bool,
     /// Written while the process starts.

@@ -198,7 +198,7 @@ fn publish_process(
         vdso: cast.vdso,
         program: cast.program,
         arguments: Arguments { argc: stack.argc() as i32, argv: stack.argv(), envp: stack.envp() },
-        library_path_by_option: cast.options.is_some_and(|options| options.ld_library_path.is_some()),
+        ld_library_path_by_option: cast.options.is_some_and(|options| options.ld_library_path.is_some()),
         bind_now: environment.bind_now,
         auditors: Guarded::new(Auditors::asked(cast.auditors.len())),
         ro,

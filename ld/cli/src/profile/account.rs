@@ -241,10 +241,10 @@ pub fn libraries(timed: &Tree, counted: &Tree, times: &Record, counts: &Record) 
             (library.longest, library.longest_symbol) = (sums.longest, sums.longest_symbol.clone());
         }
     }
-    let named = |(path, library): (&str, Library)| Library {
+    let named = |(path, spent): (&str, Library)| Library {
         path: path.to_owned(),
-        share: library.time / timed.root.time,
-        ..library
+        share: spent.time / timed.root.time,
+        ..spent
     };
     let mut libraries: Vec<Library> =
         libraries.into_iter().map(named).filter(|library| library.time >= SHORTEST || library.lookups > 0).collect();

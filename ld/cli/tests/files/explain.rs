@@ -5,7 +5,7 @@ use crate::workshop::{Workshop, folio, json, said};
 #[test]
 fn files_are_listed_with_the_rule_that_found_them() {
     let shop = Workshop::new("e");
-    shop.library("int f(void) { return 1; }", "libf.so", &[]);
+    shop.shared_object("int f(void) { return 1; }", "libf.so", &[]);
     let source = "int f(void); int main(void) { return f(); }";
     shop.compile(source, "t", &["-L.", "-lf", "-Wl,-rpath,/nowhere:$ORIGIN"]);
     let answer = json(&folio(["explain", "--json", &shop.text("t")]), 0);
@@ -27,8 +27,12 @@ fn files_are_listed_with_the_rule_that_found_them() {
 #[test]
 fn a_symbol_is_told_with_all_its_candidates() {
     let shop = Workshop::new("y");
-    shop.library("__attribute__((weak)) int who(void) { return 1; } int a(void) { return who(); }", "liba.so", &[]);
-    shop.library("int who(void) { return 2; }", "libb.so", &[]);
+    shop.shared_object(
+        "__attribute__((weak)) int who(void) { return 1; } int a(void) { return who(); }",
+        "liba.so",
+        &[],
+    );
+    shop.shared_object("int who(void) { return 2; }", "libb.so", &[]);
     let source = "int a(void); int who(void); int main(void) { return a() + who(); }";
     shop.compile(source, "t", &["-L.", "-Wl,--no-as-needed", "-la", "-lb", "-Wl,-rpath,$ORIGIN"]);
     let answer = json(&folio(["explain", "--json", "--symbol", "who", &shop.text("t")]), 0);
@@ -51,8 +55,8 @@ fn a_symbol_is_told_with_all_its_candidates() {
 #[test]
 fn interposition_and_another_environment_are_shown() {
     let shop = Workshop::new("w");
-    shop.library("int who(void) { return 1; } int a(void) { return who(); }", "liba.so", &[]);
-    shop.library("int who(void) { return 2; }", "libb.so", &[]);
+    shop.shared_object("int who(void) { return 1; } int a(void) { return who(); }", "liba.so", &[]);
+    shop.shared_object("int who(void) { return 2; }", "libb.so", &[]);
     shop.compile("int a(void); int main(void) { return a(); }", "t", &["-L.", "-la", "-Wl,-rpath,$ORIGIN"]);
     let preload = format!("LD_PRELOAD={}", shop.text("libb.so"));
     let answer = json(&folio(["explain", "--json", "--with", &preload, &shop.text("t")]), 0);
@@ -70,13 +74,13 @@ fn all_that_is_missing_is_named_with_the_nearest_thing() {
     let shop = Workshop::new("m");
     shop.write("v.map", b"V_1.0 { global: f; }; V_1.1 { global: g; } V_1.0;");
     let versioned = ["-Wl,--version-script=v.map", "-Wl,-soname,libv.so.1"];
-    shop.library("int f(void) { return 1; } int g(void) { return 2; }", "libv.so.1", &versioned);
-    shop.library("int x(void) { return 1; }", "libgone.so.3", &["-Wl,-soname,libgone.so.3"]);
+    shop.shared_object("int f(void) { return 1; } int g(void) { return 2; }", "libv.so.1", &versioned);
+    shop.shared_object("int x(void) { return 1; }", "libgone.so.3", &["-Wl,-soname,libgone.so.3"]);
     let source = "int f(void); int g(void); int x(void); int main(void) { return f() + g() + x(); }";
     shop.compile(source, "t", &["-L.", "-l:libv.so.1", "-l:libgone.so.3", "-Wl,-rpath,$ORIGIN"]);
     std::fs::rename(shop.path("libgone.so.3"), shop.path("libgone.so.2")).unwrap();
     shop.write("v.map", b"V_1.0 { global: f; ff_old; };");
-    shop.library("int f(void) { return 1; } int ff_old(void) { return 1; }", "libv.so.1", &versioned);
+    shop.shared_object("int f(void) { return 1; } int ff_old(void) { return 1; }", "libv.so.1", &versioned);
 
     let answer = json(&folio(["explain", "--json", &shop.text("t")]), 1);
     let missing = &answer["missing"];

@@ -21,7 +21,7 @@ const PLAIN: &str = "int f(int n) { return n + 1; }";
 #[test]
 fn a_plain_library_breaks_no_rule() {
     let shop = Workshop::new("l");
-    let library = linted(&shop.library(PLAIN, "lib.so", &["-Wl,-z,now"]));
+    let library = linted(&shop.shared_object(PLAIN, "lib.so", &["-Wl,-z,now"]));
     assert_eq!(rules(&library), [""; 0]);
     let text = folio(["lint", &shop.text("lib.so")]);
     assert!(said(&text, 0).contains("Nothing to improve."));
@@ -33,7 +33,7 @@ fn each_rule_is_broken_by_what_it_is_about() {
     let shop = Workshop::new("k");
     let calls = "int f(int n) { return n + 1; } int g(int n) { return f(n) + f(n + 1); }";
     let needs = "int f(int); int g(int n) { return f(n); }";
-    shop.library(PLAIN, "libneeded.so", &[]);
+    shop.shared_object(PLAIN, "libneeded.so", &[]);
     let pointer = "int x; int *const p = &x; int f(void) { return *p; }";
     for (rule, source, options) in [
         ("executable-stack", PLAIN, &["-Wl,-z,execstack"][..]),
@@ -46,14 +46,14 @@ fn each_rule_is_broken_by_what_it_is_about() {
         ("wasteful-rpath", needs, &["-L.", "-lneeded", "-Wl,-rpath,/nowhere:/usr/lib:/tmp:/tmp/"]),
         ("writable-code", pointer, &["-Wl,--omagic"]),
     ] {
-        let path = shop.library(source, "lib.so", options);
+        let path = shop.shared_object(source, "lib.so", options);
         let library = linted(&path);
         assert!(rules(&library).contains(&rule), "{rule}: {library:#}");
         let denied = folio(["lint", "--deny", rule, &shop.text("lib.so")]);
         assert!(said(&denied, 1).contains(&format!("Denied: {rule}")));
         said(&folio(["lint", "--deny", "stale-textrel", &shop.text("lib.so")]), 0);
     }
-    let symbolic = linted(&shop.library(calls, "lib.so", &["-Wl,-Bsymbolic-functions"]));
+    let symbolic = linted(&shop.shared_object(calls, "lib.so", &["-Wl,-Bsymbolic-functions"]));
     assert!(!rules(&symbolic).contains(&"self-lookups"), "{symbolic:#}");
 }
 
@@ -62,13 +62,13 @@ fn text_relocations_are_told_by_function_and_only_where_there_are_some() {
     let shop = Workshop::new("x");
     let source = "__asm__(\".text\\n.type table,@object\\ntable: .quad f\\n.zero 4096\\n.quad f\\n.size table,.-table\"); \
                   int f(int n) { return n + 1; }";
-    let library = linted(&shop.library(source, "lib.so", &["-Wl,-z,notext"]));
+    let library = linted(&shop.shared_object(source, "lib.so", &["-Wl,-z,notext"]));
     let text = finding(&library, "text-relocations");
     assert_eq!(text["private_pages"], 2, "{text}");
     assert_eq!((&text["places"][0]["name"], &text["places"][0]["count"]), (&"table".into(), &2.into()), "{text}");
     assert_eq!(library["weight"]["changed_text"], 2);
     // The flag alone is another matter: nothing becomes private by it.
-    let path = shop.library("int x; int *p = &x;", "flag.so", &["-Wl,-z,now"]);
+    let path = shop.shared_object("int x; int *p = &x;", "flag.so", &["-Wl,-z,now"]);
     let mut bytes = fs::read(&path).unwrap();
     let flags = [30u64.to_le_bytes(), 8u64.to_le_bytes()].concat();
     let place = bytes.windows(16).position(|window| window == flags).expect("DT_FLAGS, DF_BIND_NOW");
@@ -90,7 +90,7 @@ fn tables(shop: &Workshop) -> String {
 #[test]
 fn what_it_calls_private_is_what_the_kernel_counts() {
     let shop = Workshop::new("n");
-    let library = linted(&shop.library(&tables(&shop), "libt.so", &["-Wl,-z,now"]));
+    let library = linted(&shop.shared_object(&tables(&shop), "libt.so", &["-Wl,-z,now"]));
     let found = finding(&library, "relocated-tables");
     let places = found["places"].as_array().unwrap();
     assert!(places.iter().any(|place| place["name"] == "sealed" && place["count"] == 3000), "{found}");
@@ -117,7 +117,7 @@ fn what_it_calls_private_is_what_the_kernel_counts() {
 fn remedies_are_applied_to_a_copy_that_still_works() {
     let shop = Workshop::new("f");
     let options = ["-Wl,-z,execstack", "-Wl,-z,now", "-Wl,-rpath,/nowhere:/usr/lib", "-Wl,-soname,libt.so"];
-    let path = shop.library(&tables(&shop), "libt.so", &options);
+    let path = shop.shared_object(&tables(&shop), "libt.so", &options);
     let original = fs::read(&path).unwrap();
     let rules = "executable-stack,wasteful-rpath,no-relr";
     fs::create_dir(shop.path("fixed")).unwrap();
@@ -141,8 +141,8 @@ fn remedies_are_applied_to_a_copy_that_still_works() {
 fn folders_are_searched_and_the_worst_come_first() {
     let shop = Workshop::new("d");
     fs::create_dir_all(shop.path("a/b")).unwrap();
-    shop.library(&tables(&shop), "a/b/heavy.so", &[]);
-    shop.library(PLAIN, "a/light.so", &[]);
+    shop.shared_object(&tables(&shop), "a/b/heavy.so", &[]);
+    shop.shared_object(PLAIN, "a/light.so", &[]);
     shop.compile("int main(void) { return 0; }", "a/program", &[]);
     shop.write("a/text.so", b"INPUT(-lc)\n");
     std::os::unix::fs::symlink("b/heavy.so", shop.path("a/again.so")).unwrap();

@@ -59,7 +59,7 @@ fn what_would_break_is_refused_and_left_alone() {
     let start = "void _start(void) { for (;;); }";
     shop.compile(start, "static", &["-static", "-nostdlib"]);
     shop.compile(start, "musl", &["-nostdlib", "-pie", "-fPIE", "-Wl,-dynamic-linker=/lib/ld-musl-x86_64.so.1"]);
-    shop.library("int f(void) { return 1; }", "lib.so", &[]);
+    shop.shared_object("int f(void) { return 1; }", "lib.so", &[]);
     shop.copy("/usr/bin/true", "true");
     let mut other = fs::read("/usr/bin/true").unwrap();
     other[18] = 183;

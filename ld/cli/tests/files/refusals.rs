@@ -98,7 +98,7 @@ fn damaged_libraries_are_answered() {
     let shop = Workshop::new("g");
     let source =
         "static int x; int *const p[] = {&x, &x}; int f(int n) { return *p[n & 1]; } int g(void) { return f(1); }";
-    let good = fs::read(shop.library(source, "lib.so", &["-Wl,-rpath,/nowhere"])).unwrap();
+    let good = fs::read(shop.shared_object(source, "lib.so", &["-Wl,-rpath,/nowhere"])).unwrap();
     let mut damage = Damage(0x9e37_79b9_7f4a_7c15);
     // The headers and the dynamic section are where a decoder can go wrong.
     let dynamic = good.windows(16).position(|window| window[..8] == 29u64.to_le_bytes()).unwrap_or(0x2e00);

@@ -58,7 +58,7 @@ impl Workshop {
         to
     }
 
-    pub fn library(&self, source: &str, name: &str, options: &[&str]) -> PathBuf {
+    pub fn shared_object(&self, source: &str, name: &str, options: &[&str]) -> PathBuf {
         self.compile(source, name, &[&["-shared", "-fPIC", "-nostdlib"], options].concat())
     }
 }

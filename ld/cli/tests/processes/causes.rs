@@ -43,7 +43,7 @@ fn pages<'v>(survey: &'v Value, file: &str) -> Vec<&'v Value> {
 #[test]
 fn each_private_page_has_its_cause() {
     let shop = Workshop::new("causes");
-    let library = shop.library(LIBRARY, "libpages.so", &["-O0", "-Wl,-z,norelro", "-Wl,-z,pack-relative-relocs"]);
+    let library = shop.shared_object(LIBRARY, "libpages.so", &["-O0", "-Wl,-z,norelro", "-Wl,-z,pack-relative-relocs"]);
     let program = shop.compile(PROGRAM, "program", &[library.to_str().unwrap(), "-Wl,-rpath,$ORIGIN"]);
     let survey = json(&folio(["share", "-n", "2", "--pages", "--json", program.to_str().unwrap()]), 0);
     let pages = pages(&survey, "/libpages.so");

@@ -170,7 +170,7 @@ fn load(
             program: process.program,
             namespace: number,
             from,
-            by_option: process.library_path_by_option,
+            by_option: process.ld_library_path_by_option,
             remarks: process.layout.version >= REMARKS,
             auditing: Auditing::of_opening(process, namespace),
             under_way: Span::NONE,
