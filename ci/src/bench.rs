@@ -7,8 +7,8 @@ mod cost;
 mod machine;
 mod picture;
 mod report;
-mod stage;
-mod start;
+pub mod stage;
+pub mod start;
 mod trial;
 mod workload;
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::repository;
+use crate::{repository, reproducible};
 
 /// The cargo that started this command, in the repository.
 pub fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
@@ -43,6 +43,7 @@ struct Message {
 pub fn build(package: &str, binary: &str) -> Result<PathBuf> {
     let mut command = cargo(["build", "--release", "--package", package, "--bin", binary]);
     command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
+    command.env("CARGO_ENCODED_RUSTFLAGS", reproducible::compiler_flags()?);
     if !io::stderr().is_terminal() {
         command.arg("--quiet");
     }

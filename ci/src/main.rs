@@ -9,8 +9,11 @@ mod dependencies;
 mod documents;
 mod install;
 mod layouts;
+mod metadata;
+mod order;
 mod packages;
 mod repository;
+mod reproducible;
 mod test;
 
 use std::process::ExitCode;
@@ -32,6 +35,7 @@ enum Command {
     Demo(demo::Demo),
     Test(test::Test),
     Bench(bench::Bench),
+    Order(order::Order),
     #[command(
         after_help = "Examples:\n  cargo xtask layouts\n  cargo xtask layouts --check\n  cargo xtask layouts --from unpacked --out ld/glibc/layouts/2.44.json"
     )]
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Order(order) => order.run(),
         Command::Layouts(layouts) => layouts.run(),
     };
     match result {

@@ -43,6 +43,10 @@ impl Test {
             step("budgets of generated programs");
             budget::check(&built.interpreter)?;
         }
+        if self.filters.is_empty() && self.all {
+            step("the same build in another place");
+            run(&mut cargo(["test", "--package", "xtask", "--test", "reproducible", "--", "--ignored"]))?;
+        }
         step("whole programs");
         if self.filters.is_empty() {
             run(&mut self.programs())?;
@@ -89,6 +93,9 @@ impl Test {
     fn sources(&self) -> Result<()> {
         step("dependencies");
         dependencies::check()?;
+        if self.all && !dependencies::check_advisories()? {
+            eprintln!("== skipped: advisories about dependencies (cargo install cargo-deny; it needs a network)");
+        }
         step("format");
         run(&mut cargo(["fmt", "--all", "--check"]))?;
         step("generated tables");
@@ -105,24 +112,27 @@ impl Test {
         run(&mut cargo(["clippy", "--release", "--package", "folio-rtld", "--", "-D", "warnings"]))?;
         step("the crates' own tests");
         run(cargo(["test", "--no-fail-fast"]).args(host()))?;
-        self.fuzz_targets()
-    }
-
-    /// The fuzz targets, without a fuzzer: their workspace has settings of its own, which cargo reads where it is started.
-    fn fuzz_targets(&self) -> Result<()> {
         step("fuzz targets");
-        let there = |arguments: &[&'static str]| {
-            let mut command = cargo(arguments.iter().copied());
-            command.current_dir(repository::root().join("tests/fuzz"));
-            for setting in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-                command.env_remove(setting);
-            }
-            command
-        };
-        run(&mut there(&["fmt", "--check"]))?;
-        run(&mut there(&["clippy", "--no-default-features", "--all-targets", "--", "-D", "warnings"]))?;
-        run(&mut there(&["test", "--release", "--no-default-features"]))
+        // Without a fuzzer.
+        workspace("tests/fuzz", &["--release", "--no-default-features"])?;
+        step("models of what threads do to each other, in every order");
+        workspace("tests/models", &[])
     }
+}
+
+/// Formats, lints and tests a workspace that has settings of its own, which cargo reads where it is started.
+fn workspace(folder: &str, options: &[&str]) -> Result<()> {
+    let there = |command: &'static str, options: &[&str]| {
+        let mut command = cargo([command]);
+        command.args(options).current_dir(repository::root().join(folder));
+        for setting in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+            command.env_remove(setting);
+        }
+        command
+    };
+    run(&mut there("fmt", &["--check"]))?;
+    run(there("clippy", options).args(["--all-targets", "--", "-D", "warnings"]))?;
+    run(&mut there("test", options))
 }
 
 fn step(what: &str) {

@@ -7,8 +7,9 @@ fn main() {
     let scripts = scripts.canonicalize().expect("the folder linker-scripts lies at the workspace's root");
     let layout = scripts.join("rtld.ld");
     let exports = scripts.join("exports.map");
+    let order = scripts.join("order.ld");
     println!("cargo:rerun-if-changed=build.rs");
-    for script in [&layout, &exports] {
+    for script in [&layout, &exports, &order] {
         println!("cargo:rerun-if-changed={}", script.display());
     }
 
@@ -30,9 +31,13 @@ fn main() {
         "-Wl,--no-dynamic-linker",
         "-Wl,--hash-style=both",
         "-Wl,--build-id=sha1",
+        // An address and bitmaps instead of 24 bytes a relocation, all of which every start would read.
+        "-Wl,--pack-dyn-relocs=relr",
     ] {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
+    // Where the layout looks for what it includes.
+    println!("cargo:rustc-link-arg-bins=-Wl,-L,{}", scripts.display());
     println!("cargo:rustc-link-arg-bins=-Wl,--version-script={}", exports.display());
     println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", layout.display());
 }

@@ -90,29 +90,25 @@ unsafe extern "C" {
     fn folio_audited_return(plt: *const u8, index: usize, registers: *const CallRegisters, results: *mut CallResults);
 }
 
-/// Moves the vector registers `first..` of `list` to or from `[rsp + at + 64 * n]`, at their full width; the `xmm` width
-/// needs nothing, as the other copies are moved by hand.
+/// Moves vector registers to or from `[rsp + at]`, at their full width; the `xmm` width needs nothing, as the other copies
+/// are moved by hand. `rax` is lost.
 macro_rules! move_vectors {
     (store $($number:literal at $at:literal),*) => {
-        concat!(
-            "mov r11d, [rip + {vector_width}]\n cmp r11d, 64\n je 71f\n cmp r11d, 32\n je 72f\n",
-            $("movaps [rsp + ", $at, "], xmm", $number, "\n",)*
-            "jmp 73f\n 71:\n",
-            $("vmovups [rsp + ", $at, "], zmm", $number, "\n",)*
-            "jmp 73f\n 72:\n",
-            $("vmovups [rsp + ", $at, "], ymm", $number, "\n",)*
-            "73:\n",
-        )
+        move_vectors!($(["[rsp + ", $at, "], "] [$number]),*)
     };
     (load $($number:literal at $at:literal),*) => {
+        move_vectors!($([""] [$number, ", [rsp + ", $at, "]"]),*)
+    };
+    // What stands before and after the kind of register in each move.
+    ($([$($before:literal),*] [$($after:literal),*]),*) => {
         concat!(
-            "mov eax, [rip + {vector_width}]\n cmp eax, 64\n je 74f\n cmp eax, 32\n je 75f\n",
-            $("movaps xmm", $number, ", [rsp + ", $at, "]\n",)*
-            "jmp 76f\n 74:\n",
-            $("vmovups zmm", $number, ", [rsp + ", $at, "]\n",)*
-            "jmp 76f\n 75:\n",
-            $("vmovups ymm", $number, ", [rsp + ", $at, "]\n",)*
-            "76:\n",
+            "mov eax, [rip + {vector_width}]\n cmp eax, 64\n je 71f\n cmp eax, 32\n je 72f\n",
+            $("movaps ", $($before,)* "xmm", $($after,)* "\n",)*
+            "jmp 73f\n 71:\n",
+            $("vmovups ", $($before,)* "zmm", $($after,)* "\n",)*
+            "jmp 73f\n 72:\n",
+            $("vmovups ", $($before,)* "ymm", $($after,)* "\n",)*
+            "73:\n",
         )
     };
 }
@@ -132,6 +128,7 @@ macro_rules! move_vectors {
 ///
 /// # Safety
 /// Only the first entry of a PLT enters here.
+// SAFETY: no Rust code calls: its address is all that the binary takes, for the third word of an audited GOT.
 #[unsafe(naked)]
 pub unsafe extern "C" fn audited_call() {
     naked_asm!(

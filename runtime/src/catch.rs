@@ -29,6 +29,7 @@ pub struct CatchFrame {
 /// # Safety
 /// `operation` may be called with `argument`; `frame` is writable, stays so during the operation, and is not used for a
 /// throw after this call has returned.
+// SAFETY: what the psABI has a callee preserve is saved, and restored on both ways back.
 #[unsafe(naked)]
 pub unsafe extern "C" fn catch(
     operation: unsafe extern "C" fn(*mut c_void),
@@ -85,6 +86,7 @@ pub unsafe extern "C" fn catch(
 ///
 /// # Safety
 /// That call is under way in this thread, and no frame between holds a lock or a destructor. `value` is not 0.
+// SAFETY: with the call under way, its frame is on the stack as `catch` left it, return address included.
 #[unsafe(naked)]
 pub unsafe extern "C" fn throw(frame: *const CatchFrame, value: usize) -> ! {
     naked_asm!(
@@ -135,11 +137,9 @@ mod tests {
     }
 
     /// Goes down, spoils every callee-saved register and control word, and throws at the bottom if there is a frame.
-    ///
-    /// # Safety
-    /// `descent` is a [`Descent`], whose frame is null or that of a catch under way.
+    // SAFETY: the tests alone call, with a Descent whose frame is null or that of a catch under way.
     unsafe extern "C" fn descend(descent: *mut c_void) {
-        // SAFETY: the tests pass a Descent; the frame is that of a catch under way.
+        // SAFETY: the tests' Descent; a frame that is not null is that of a catch under way.
         unsafe {
             let descent = &mut *descent.cast::<Descent>();
             descent.reached += 1;

@@ -20,6 +20,7 @@ use core::ffi::{c_char, c_int};
 ///
 /// # Safety
 /// ISO C, 7.24.2.2.
+// SAFETY: it reads the `n` bytes at `src` and writes those at `dest`, and no others.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn memmove(dest: *mut u8, src: *const u8, n: usize) -> *mut u8 {
@@ -137,6 +138,7 @@ pub unsafe extern "C" fn memmove(dest: *mut u8, src: *const u8, n: usize) -> *mu
 ///
 /// # Safety
 /// ISO C, 7.24.2.1.
+// SAFETY: `memmove` asks less than the standard does of callers of `memcpy`.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn memcpy(dest: *mut u8, src: *const u8, n: usize) -> *mut u8 {
@@ -147,6 +149,7 @@ pub unsafe extern "C" fn memcpy(dest: *mut u8, src: *const u8, n: usize) -> *mut
 ///
 /// # Safety
 /// ISO C, 7.24.6.1.
+// SAFETY: it stores within the `n` bytes at `dest`, which the caller may write.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn memset(dest: *mut u8, c: c_int, n: usize) -> *mut u8 {
@@ -207,6 +210,7 @@ pub unsafe extern "C" fn memset(dest: *mut u8, c: c_int, n: usize) -> *mut u8 {
 ///
 /// # Safety
 /// ISO C, 7.24.4.1.
+// SAFETY: it reads within the `n` bytes at each, which the caller may read.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> c_int {
@@ -280,6 +284,7 @@ pub unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> c_int {
 ///
 /// # Safety
 /// bcmp(3).
+// SAFETY: `memcmp` asks no more than bcmp(3) does.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> c_int {
@@ -292,6 +297,7 @@ pub unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> c_int {
 ///
 /// # Safety
 /// ISO C, 7.24.6.3.
+// SAFETY: each vector that it reads lies in a page that holds a byte of the string or its end.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn strlen(s: *const c_char) -> usize {

@@ -68,9 +68,7 @@ global_asm!(
 ///   rbp - 64   rax rcx rdx rsi rdi r8 r9 r10, downwards
 ///   rsp        vector state
 /// ```
-///
-/// # Safety
-/// Only a stub enters here, with its index on the stack.
+// SAFETY: only the stubs above jump here, each with its index on the stack.
 #[unsafe(naked)]
 unsafe extern "C" fn look_up_and_call() {
     naked_asm!(

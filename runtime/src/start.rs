@@ -37,9 +37,7 @@ mod entry {
     /// `Start` has three words, so it is returned in memory that the caller provides (psABI, "Returning of Values").
     /// The two empty relocations make nothing: they keep in the file what only outsiders look for, `__tls_get_addr`
     /// for other objects and `strlen` for valgrind, which refuses to start without that symbol.
-    ///
-    /// # Safety
-    /// Only the kernel enters here.
+    // SAFETY: only the kernel enters here, with the stack of a new process (psABI, "Initial Stack and Register State").
     #[unsafe(naked)]
     #[unsafe(no_mangle)]
     pub unsafe extern "C" fn _start() -> ! {
@@ -49,12 +47,14 @@ mod entry {
             ".reloc ., R_X86_64_NONE, {tls_get_addr}",
             ".reloc ., R_X86_64_NONE, {strlen}",
             ".hidden __ehdr_start",
-            ".hidden _DYNAMIC",
+            ".hidden __relr_start",
+            ".hidden __relr_end",
             "xor ebp, ebp",
             "mov rbx, rsp",
             "and rsp, -16",
             "lea rdi, [rip + __ehdr_start]",
-            "lea rsi, [rip + _DYNAMIC]",
+            "lea rsi, [rip + __relr_start]",
+            "lea rdx, [rip + __relr_end]",
             "call {relocate_self}",
             "sub rsp, 32",
             "mov rdi, rsp",

@@ -54,6 +54,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 /// `fs:0` is a thread control block with a dtv, and `index` names a module that is loaded.
+// SAFETY: compiled code passes a pair of its GOT, and runs only when its thread has a control block.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn __tls_get_addr(index: *mut TlsIndex) -> *mut u8 {
@@ -94,6 +95,7 @@ pub unsafe extern "C" fn __tls_get_addr(index: *mut TlsIndex) -> *mut u8 {
 ///
 /// # Safety
 /// Only a descriptor's caller enters here: `rax` is the descriptor, and every other register is preserved.
+// SAFETY: no Rust code calls: the binary takes the address, for descriptors whose argument is such an offset.
 #[unsafe(naked)]
 pub unsafe extern "C" fn tlsdesc_static() {
     naked_asm!(
@@ -109,6 +111,7 @@ pub unsafe extern "C" fn tlsdesc_static() {
 ///
 /// # Safety
 /// As [`tlsdesc_static`].
+// SAFETY: as there: the binary puts the address only into descriptors whose argument is an addend.
 #[unsafe(naked)]
 pub unsafe extern "C" fn tlsdesc_undefined_weak() {
     naked_asm!(
@@ -137,6 +140,7 @@ pub unsafe extern "C" fn tlsdesc_undefined_weak() {
 ///
 /// # Safety
 /// As [`tlsdesc_static`].
+// SAFETY: as there: the binary puts the address only into descriptors whose argument is a `TlsDescriptorArgument`.
 #[unsafe(naked)]
 pub unsafe extern "C" fn tlsdesc_dynamic() {
     naked_asm!(

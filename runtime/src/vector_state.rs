@@ -179,11 +179,9 @@ pub(crate) mod tests {
 
     /// Defines a function that loads all registers, sets `rax`, calls `entry` on a stack that is off by `skew` bytes, and
     /// stores all registers back; it gives `rax`.
-    ///
-    /// # Safety
-    /// `entry` may be entered so, and `registers` is writable.
     macro_rules! define_probe {
         ($name:ident, $move:literal, $vector:literal) => {
+            // SAFETY: tests alone call: they built what lies at `entry` for that, and `registers` is their variable.
             #[unsafe(naked)]
             pub(crate) unsafe extern "C" fn $name(
                 rax: usize,

@@ -17,6 +17,7 @@ use object::elf::{FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use crate::run::{output, writing};
+use crate::workspace;
 
 /// glibc's loader for x86-64, by the path that the psABI supplement of Linux fixes.
 pub const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
@@ -32,12 +33,7 @@ pub struct Interpreter {
 impl Interpreter {
     /// Finds the interpreter under test and makes its short name.
     pub fn under_test() -> Result<Self> {
-        let path = match std::env::var_os("FOLIO_INTERPRETER") {
-            Some(path) => PathBuf::from(path),
-            None => crate::workspace::root().join("target/folio/ld-folio.so.1"),
-        };
-        let path = fs::canonicalize(&path)
-            .with_context(|| format!("{}: build the interpreter first: cargo xtask build", path.display()))?;
+        let path = workspace::built("ld-folio.so.1", "FOLIO_INTERPRETER")?;
         let stand_in = fs::canonicalize(GLIBC).is_ok_and(|glibc| glibc == path);
         let short = short_name(&path)?;
         Ok(Self { path, short, stand_in })

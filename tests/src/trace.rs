@@ -55,6 +55,7 @@ pub struct Fault {
     /// What could not be read, written or executed.
     pub address: u64,
     pub instruction: u64,
+    pub stack_pointer: u64,
     /// The instruction's distance from the linker's first byte, if it is the linker's.
     pub in_loader: Option<u64>,
 }
@@ -287,12 +288,19 @@ impl Tracer {
         let flags = flags as i32;
         let replaces = call.number == SYS_mmap && flags & MAP_FIXED != 0 && flags & MAP_FIXED_NOREPLACE == 0;
         let changes = replaces || [SYS_mprotect, SYS_munmap].contains(&call.number);
-        let inside = |range: &Range<u64>| {
-            range.start <= start && start.checked_add(length).is_some_and(|end| end <= range.end.next_multiple_of(4096))
-        };
-        if changes && !self.reserved.iter().any(inside) {
+        if changes && !start.checked_add(length).is_some_and(|end| self.has_reserved(start..end)) {
             self.wild.push(format!("call {} changes {length:#x} bytes at {start:#x}", call.number));
         }
+    }
+
+    /// Whether all of a range was mapped by the linker, in one piece or in several side by side.
+    fn has_reserved(&self, range: Range<u64>) -> bool {
+        let mut reached = range.start;
+        while reached < range.end {
+            let Some(piece) = self.reserved.iter().find(|piece| piece.contains(&reached)) else { return false };
+            reached = piece.end.next_multiple_of(4096);
+        }
+        true
     }
 
     fn note(&mut self, signal: Signal) -> Result<()> {
@@ -307,13 +315,14 @@ impl Tracer {
                 | Signal::SIGXCPU
         );
         if by_itself {
-            let instruction = ptrace::getregs(self.process)?.rip;
+            let Registers { rip: instruction, rsp: stack_pointer, .. } = ptrace::getregs(self.process)?;
             // SAFETY: of a fault, the kernel fills in the address.
             let address = unsafe { ptrace::getsiginfo(self.process)?.si_addr() };
             self.fault = Some(Fault {
                 signal,
                 address: address.cast::<c_void>().addr() as u64,
                 instruction,
+                stack_pointer,
                 in_loader: self.own.contains(&instruction).then(|| instruction - self.own.start),
             });
         }

@@ -19,6 +19,20 @@ pub fn target(folder: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A file that is under test: the one that the variable names, or what was built of that name.
+pub fn built(name: &str, variable: &str) -> Result<PathBuf> {
+    let path = match std::env::var_os(variable) {
+        Some(path) => PathBuf::from(path),
+        None => root().join("target/folio").join(name),
+    };
+    fs::canonicalize(&path).with_context(|| format!("{}: build it first: cargo xtask build", path.display()))
+}
+
+/// The command `folio` under test.
+pub fn command() -> Result<PathBuf> {
+    built("folio", "FOLIO_COMMAND")
+}
+
 /// A folder under `target` that is empty now: whatever an earlier run left there is gone.
 pub fn fresh(folder: &str) -> Result<PathBuf> {
     let path = root().join("target").join(folder);

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -110,12 +110,7 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> Result<Vec<Trial>> {
-    let command = match std::env::var_os("FOLIO_COMMAND") {
-        Some(path) => PathBuf::from(path),
-        None => workspace::root().join("target/folio/folio"),
-    };
-    let command = std::fs::canonicalize(&command)
-        .with_context(|| format!("{}: build the command first: cargo xtask build", command.display()))?;
+    let command = workspace::command()?;
     let mut tests = Vec::new();
     for (name, argument) in PROGRAMS {
         let command = command.clone();

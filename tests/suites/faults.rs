@@ -46,6 +46,8 @@ fn tests() -> Result<Vec<Trial>> {
         test("open", open),
         test("open_first", open_first),
         test("open_many", open_many),
+        test("close", close),
+        test("audited", audited),
         test("memory", memory),
         test("descriptors", descriptors),
         test("stack", stack),
@@ -66,12 +68,14 @@ const FAULTS: &[(&str, Answer)] = &[
 /// The calls that Folio makes. All of them are in systemd's `@system-service` and in Docker's default profile, so that a
 /// program which is held to either runs; a new one belongs here only if it is in both.
 const CALLS: &[(i64, &str)] = &[
+    (libc::SYS_access, "access"),
     (libc::SYS_arch_prctl, "arch_prctl"),
     (libc::SYS_close, "close"),
     (libc::SYS_exit_group, "exit_group"),
     (libc::SYS_fstat, "fstat"),
     (libc::SYS_futex, "futex"),
     (libc::SYS_getcwd, "getcwd"),
+    (libc::SYS_madvise, "madvise"),
     (libc::SYS_mmap, "mmap"),
     (libc::SYS_mprotect, "mprotect"),
     (libc::SYS_mremap, "mremap"),
@@ -103,6 +107,8 @@ enum Effect {
     Refused,
     /// dlerror(3) said why, and the process is as it was.
     Declined,
+    /// Memory that was to be given back is left, and nothing refers to it.
+    Left,
     Wrong,
 }
 
@@ -112,6 +118,7 @@ impl Effect {
             Effect::Ran => "ran",
             Effect::Refused => "sentence",
             Effect::Declined => "dlerror",
+            Effect::Left => "left",
             Effect::Wrong => "WRONG",
         }
     }
@@ -161,7 +168,8 @@ fn sweep(
             })?;
             let effect = judge(&traced);
             *table.entry((name_of(number), fault)).or_default().entry(effect).or_default() += 1;
-            if effect == Effect::Wrong {
+            let is_wrong = effect == Effect::Wrong || effect == Effect::Left && number != libc::SYS_munmap;
+            if is_wrong {
                 let Outcome { stdout, stderr, status } = &traced.outcome;
                 let (stdout, stderr) = (String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr));
                 findings.push(format!(
@@ -217,12 +225,32 @@ fn start_directly(interpreter: &Interpreter) -> Result<Verdict> {
     bash(run, interpreter.path(), "start_directly")
 }
 
+/// A start under an auditor's eyes, which goes on without one that cannot be loaded.
+fn audited(interpreter: &Interpreter) -> Result<Verdict> {
+    let folder = workspace::fresh("faults/audited.guest")?;
+    let program = guest::build(&folder)?;
+    interpreter.adopt(&program, &program)?;
+    let run = Run::new(&program).named("./guest").args(["nothing"]).in_folder(&folder);
+    let run = run.env("LD_AUDIT", folder.join("auditor.so"));
+    let judge = |traced: &Traced| match &traced.outcome {
+        outcome if outcome.status == Status::Exit(0) => Effect::Ran,
+        outcome if is_refusal(outcome) => Effect::Refused,
+        _ => Effect::Wrong,
+    };
+    sweep("audited", &run, interpreter.path(), FAULTS, || Box::new(|_| true), judge)
+}
+
 fn open(interpreter: &Interpreter) -> Result<Verdict> {
     opening(interpreter, "open", &["warm", "libouter.so"], FAULTS)
 }
 
 fn open_first(interpreter: &Interpreter) -> Result<Verdict> {
     opening(interpreter, "open_first", &["cold", "libouter.so"], FAULTS)
+}
+
+/// The closing of what was opened: it cannot fail, whatever the kernel says.
+fn close(interpreter: &Interpreter) -> Result<Verdict> {
+    opening(interpreter, "close", &["close", "libouter.so"], FAULTS)
 }
 
 /// An opening that outgrows the memory that the linker has at hand.
@@ -253,6 +281,8 @@ fn opening(interpreter: &Interpreter, name: &str, words: &[&str], faults: &[(&st
         match traced.outcome.status {
             Status::Exit(0) if said.starts_with("opened") => Effect::Ran,
             Status::Exit(0) if said.starts_with("declined") => Effect::Declined,
+            Status::Exit(0) if said.starts_with("closed") => Effect::Ran,
+            Status::Exit(0) if said.starts_with("left mappings") => Effect::Left,
             _ => Effect::Wrong,
         }
     };

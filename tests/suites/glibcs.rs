@@ -70,7 +70,7 @@ fn own_loader(root: &Root, interpreter: &Interpreter) -> Result<Verdict> {
     if interpreter.is_stand_in() {
         return Ok(Verdict::Skip("the interpreter under test is glibc's own".to_owned()));
     }
-    let folder = workspace::fresh(&format!("roots/{}/work/own_loader", root.suite))?;
+    let folder = workspace::fresh(&format!("roots/{}/runs/own_loader", root.suite))?;
     let copy = folder.join("cat");
     interpreter.adopt(&root.path.join("usr/bin/cat"), &copy)?;
     let run = Run::new(&copy).args(["/proc/self/maps"]).in_folder(&folder);
@@ -107,7 +107,7 @@ fn run_guest(
 
 fn run_program(root: &Root, program: &'static Program, interpreter: &Interpreter) -> Result<Verdict> {
     let original = root.find(program.program).with_context(|| format!("the root has no {}", program.program))?;
-    let folder = workspace::fresh(&format!("roots/{}/work/{}", root.suite, program.name))?;
+    let folder = workspace::fresh(&format!("roots/{}/runs/{}", root.suite, program.name))?;
     let preparation =
         Run::new("/bin/sh").args(["-ec", program.prepare]).in_folder(&folder).env("HOME", &folder).outcome()?;
     anyhow::ensure!(preparation.status == Status::Exit(0), "the preparation script failed");

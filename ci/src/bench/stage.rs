@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use folio_elf::FileHeader;
-use folio_elf::header::program_headers;
+use folio_elf::header::{PT_LOAD, program_headers};
 
 /// What starts a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,9 +154,8 @@ fn exit_at_entry(program: &Path) -> Result<()> {
     let mut table = vec![0; header.phsize()];
     file.read_exact_at(&mut table, header.phoff)?;
     let entry = header.entry.0;
-    // PT_LOAD (gABI, *Program Header*).
     let segment = program_headers(&table).find(|segment| {
-        segment.p_type == 1 && entry.checked_sub(segment.p_vaddr).is_some_and(|offset| offset < segment.p_filesz)
+        segment.p_type == PT_LOAD && entry.checked_sub(segment.p_vaddr).is_some_and(|offset| offset < segment.p_filesz)
     });
     let segment = segment.with_context(|| format!("{}: no segment holds its entry point", program.display()))?;
     let offset = entry - segment.p_vaddr;

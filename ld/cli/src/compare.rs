@@ -96,8 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     drop(progress);
     if let Some(path) = &arguments.html {
-        let words = arguments.arguments.iter().map(|word| word.to_string_lossy());
-        let title = std::iter::once(arguments.program.as_str().into()).chain(words).collect::<Vec<_>>().join(" ");
+        let title = start::title(&arguments.program, &arguments.arguments);
         save(path, &page::html(&comparison, &title))?;
     }
     arguments.output.print(&comparison, || comparison.text())

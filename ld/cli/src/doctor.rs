@@ -2,6 +2,8 @@
 
 mod kernel;
 mod linking;
+mod processor;
+mod protection;
 mod tools;
 
 use std::fmt::Write;
@@ -71,18 +73,24 @@ impl Fact {
 #[derive(Debug, Serialize)]
 pub struct Diagnosis {
     pub linking: Vec<Fact>,
+    pub protection: Vec<Fact>,
     pub kernel: Vec<Fact>,
     pub tools: Vec<Fact>,
 }
 
 /// Looks at this machine.
 fn examine() -> Diagnosis {
-    Diagnosis { linking: linking::facts(), kernel: kernel::facts(), tools: tools::facts() }
+    Diagnosis {
+        linking: linking::facts(),
+        protection: protection::facts(),
+        kernel: kernel::facts().into_iter().chain(processor::facts()).collect(),
+        tools: tools::facts(),
+    }
 }
 
 impl Diagnosis {
     fn all(&self) -> impl Iterator<Item = &Fact> {
-        self.linking.iter().chain(&self.kernel).chain(&self.tools)
+        self.linking.iter().chain(&self.protection).chain(&self.kernel).chain(&self.tools)
     }
 
     /// Whether programs run under Folio here.
@@ -93,9 +101,12 @@ impl Diagnosis {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let width = self.all().map(|fact| fact.name.len()).max().unwrap_or(0);
-        for (head, facts) in
-            [("Linking", &self.linking), ("Kernel and processor", &self.kernel), ("Tools and rights", &self.tools)]
-        {
+        for (head, facts) in [
+            ("Linking", &self.linking),
+            ("Protection", &self.protection),
+            ("Kernel and processor", &self.kernel),
+            ("Tools and rights", &self.tools),
+        ] {
             let _ = writeln!(text, "{head}");
             for fact in facts {
                 let (sign, colour) = match fact.state {

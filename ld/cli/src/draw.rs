@@ -1,4 +1,5 @@
-//! Pictures and pages: self-contained SVG and HTML that need no network, in light and dark.
+//! Pictures and pages: self-contained SVG and HTML that need no network, in light and dark; and how names and numbers are
+//! made short for people.
 
 pub mod packing;
 pub mod page;
@@ -48,6 +49,20 @@ pub fn grouped(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// The last part of a path.
+pub fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The first few names, and how many more there are.
+pub fn some(names: &[impl AsRef<str>], most: usize, between: &str) -> String {
+    let shown = names.iter().take(most).map(AsRef::as_ref).collect::<Vec<_>>().join(between);
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// The part of a name that fits, with an ellipsis where something is missing.

@@ -20,6 +20,7 @@ pub use self::change::Change;
 pub use self::library::Library;
 pub use self::missing::Missing;
 pub use self::symbol::Symbol;
+use crate::draw::{base_name, some};
 use crate::loader;
 use crate::output::Output;
 use crate::plan::{Attempt, Disk, Environment, Plan};
@@ -278,7 +279,7 @@ impl Explanation {
     fn files(&self) -> String {
         let mut rows = table(&["file", "path", "found by", ">in vain", "needed by"]);
         for object in &self.objects {
-            let needed_by = shortened(&object.needed_by, 4);
+            let needed_by = some(&object.needed_by, 4, ", ");
             let in_vain = object.tried_in_vain.to_string();
             rows.add_row([&object.name, &object.path, &object.found_by, &in_vain, &needed_by]);
         }
@@ -308,34 +309,21 @@ impl Explanation {
             } else {
                 format!("also needs {}, later", step.in_cycle_with.join(", "))
             };
-            let mut after = shortened(&step.after, 6);
+            let mut after = some(&step.after, 6, ", ");
             if step.goes_first {
                 after = "(DF_1_INITFIRST: before all others)".to_owned();
             }
-            rows.add_row([(turn + 1).to_string(), file_name(&step.path).to_owned(), after, cycle]);
+            rows.add_row([(turn + 1).to_string(), base_name(&step.path).to_owned(), after, cycle]);
         }
         format!("\n{}", indented(&rows, 0))
     }
-}
-
-/// The first few of a list, and how many more there are.
-fn shortened(names: &[String], most: usize) -> String {
-    let mut text = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > most {
-        let _ = write!(text, " and {} more", names.len() - most);
-    }
-    text
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn binding_table(bindings: &[Binding]) -> String {
     let mut rows = table(&["reference of", "symbol", "version", "bound to"]);
     for binding in bindings {
         let version = binding.version.as_deref().unwrap_or("");
-        rows.add_row([file_name(&binding.requester), &binding.symbol, version, &binding.winner]);
+        rows.add_row([base_name(&binding.requester), &binding.symbol, version, &binding.winner]);
     }
     indented(&rows, 0)
 }

@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{compare, doctor, explain, lint, patch, profile, run, share};
+use crate::{cache, compare, doctor, explain, lint, patch, profile, run, share};
 
 /// See what programs share in memory, and why: the companion of Folio, a dynamic linker.
 #[derive(Parser)]
@@ -117,6 +117,10 @@ pub enum Command {
         after_help = "Examples:\n  folio lint ./libfoo.so\n  folio lint --worst 10 /usr/lib\n  folio lint --deny text-relocations --deny executable-stack build/\n  folio lint --fix relr -o libfoo.packed.so libfoo.so\n  folio lint --list-rules"
     )]
     Lint(lint::Arguments),
+
+    /// Keep facts of this machine between starts, so that no start has to find them again
+    #[command(subcommand)]
+    Cache(cache::Cache),
 
     /// Show what of this machine matters to Folio: what works, what falls back, and why
     ///

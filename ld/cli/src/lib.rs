@@ -1,6 +1,7 @@
 //! The command `folio`, as a library: each module is one subcommand or one source of its facts.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod cache;
 pub mod compare;
 pub mod doctor;
 pub mod draw;
@@ -13,6 +14,7 @@ pub mod output;
 pub mod patch;
 pub mod plan;
 pub mod process;
+pub mod processor;
 pub mod profile;
 pub mod run;
 pub mod share;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use folio::interface::{Command, Folio};
-use folio::{compare, doctor, explain, lint, patch, profile, run, share};
+use folio::{cache, compare, doctor, explain, lint, patch, profile, run, share};
 
 fn main() -> ExitCode {
     match execute(Folio::parse().command) {
@@ -27,6 +27,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Profile(arguments) => profile::run(&arguments)?,
         Command::Explain(arguments) => return explain::run(&arguments),
         Command::Lint(arguments) => return lint::run(&arguments),
+        Command::Cache(what) => return cache::run(&what),
         Command::Doctor(arguments) => return doctor::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)

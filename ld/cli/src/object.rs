@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use folio_elf::dynamic::{DF_TEXTREL, Extent};
+use folio_elf::header::{PF_W, PF_X, PT_DYNAMIC, PT_GNU_RELRO, PT_LOAD};
 use folio_elf::{Dynamic, FileHeader, Image, ProgramHeader, Vaddr, header};
-use goblin::elf64::program_header::{PF_W, PF_X, PT_DYNAMIC, PT_GNU_RELRO, PT_LOAD};
 use serde::Serialize;
 
-pub use relocations::Slot;
+pub use relocations::{Slot, length};
 pub use symbols::{Section, Symbol, read as names};
 
 use crate::process::PAGE;

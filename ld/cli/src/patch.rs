@@ -14,14 +14,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueHint};
-use folio_elf::header::{ProgramHeader, program_headers};
+use folio_elf::header::{PT_INTERP, ProgramHeader, program_headers};
 use folio_elf::{FileHeader, HeaderError};
 
 use crate::loader;
 use crate::plan::has_capabilities;
-
-/// `PT_INTERP` (gABI, *Program Header*).
-const PT_INTERP: u32 = 3;
 
 const S_ISUID: u32 = 0o4000;
 const S_ISGID: u32 = 0o2000;

@@ -5,7 +5,6 @@
 
 mod bindings;
 mod disk;
-mod processor;
 mod searches;
 
 use std::borrow::Cow;
@@ -28,10 +27,9 @@ use folio_link::{Error, Problem, version};
 
 pub use self::bindings::Binding;
 pub use self::disk::{CACHE, Disk};
-pub use self::processor::levels;
 use self::searches::Searches;
 pub use self::searches::{Attempt, Request};
-use crate::loader;
+use crate::{loader, processor};
 
 /// What of the environment has a say in a start.
 #[derive(Clone, Debug, Default)]
@@ -225,13 +223,6 @@ impl Plan {
         self.requests.iter().find(|request| request.path.as_ref() == Some(path) && !path.is_empty())
     }
 
-    /// Whether everything that the start needs is there.
-    pub fn is_complete(&self) -> bool {
-        self.missing_objects.is_empty()
-            && self.missing_symbols.is_empty()
-            && self.missing_versions.iter().all(|error| error.problem.is_warning())
-    }
-
     /// Names of libraries that `ldconfig` found.
     pub fn cached_names(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let cache = self.disk.cache().and_then(Cache::parse);
@@ -284,9 +275,7 @@ impl std::fmt::Display for Sentence<'_> {
 
 /// The dynamic linker that the program names; of a library, which names none, glibc's.
 fn adopt_interpreter(disk: &mut Disk, executable: &Object<'static>) -> Result<Box<Object<'static>>> {
-    let named =
-        executable.placement.interpreter.and_then(|extent| executable.image.strings(extent.at, extent.size)?.get(0));
-    let path = named.unwrap_or(loader::GLIBC.as_bytes());
+    let path = executable.named_interpreter().unwrap_or(loader::GLIBC.as_bytes());
     let explain = || format!("its interpreter {}", Lossy(path));
     let file = match disk.open(path) {
         Ok(file) => file,
@@ -307,6 +296,7 @@ fn adopt_interpreter(disk: &mut Disk, executable: &Object<'static>) -> Result<Bo
 fn new_search(environment: &Environment, gainer: Option<u32>, origin: &[u8]) -> Search<'static> {
     let levels = processor::levels();
     let subdirectories: Vec<&'static [u8]> = levels.directories().iter().map(|name| name.as_bytes()).collect();
+    let hwcaps = Hwcaps { subdirectories: subdirectories.leak(), isa_level: (1 << levels.highest()) - 1 };
     let settings = Settings {
         // As long as the command: a search borrows its settings.
         ld_library_path: environment.ld_library_path.clone().leak(),
@@ -315,9 +305,9 @@ fn new_search(environment: &Environment, gainer: Option<u32>, origin: &[u8]) -> 
         secure: gainer.is_some(),
         program_owner: gainer.unwrap_or_default(),
         system_directories: search::DEBIAN_AMD64,
-        lib: b"lib/x86_64-linux-gnu",
+        lib: search::DEBIAN_AMD64_LIB,
         platform: Some(b"x86_64"),
-        hwcaps: Hwcaps { subdirectories: subdirectories.leak(), isa_level: (1 << levels.highest()) - 1 },
+        machine: Box::leak(Box::new(hwcaps)),
     };
     Search::new(settings, &Owner { name: b"", origin: Some(origin), is_executable: true })
 }

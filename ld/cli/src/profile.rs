@@ -22,8 +22,8 @@ use serde::Serialize;
 pub use self::account::{Library, Part, Relocations};
 use self::account::{Tree, relocations};
 use crate::draw::save;
-use crate::loader;
 use crate::output::{Output, Progress};
+use crate::{loader, run};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -58,10 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     drop(progress);
     let (timed, counted) = (&records.fastest, &records.counted);
     let tree = Tree::grow(timed);
-    let title = std::iter::once(arguments.program.as_str().into())
-        .chain(arguments.arguments.iter().map(|word| word.to_string_lossy()))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let title = run::title(&arguments.program, &arguments.arguments);
     if let Some(path) = &arguments.flame {
         save(path, &flame::svg(&tree, &Tree::grow(counted), timed, &title))?;
     }

@@ -49,6 +49,12 @@ pub fn command(interpreter: &Path, name: &str, arguments: &[OsString]) -> Result
     Ok(command)
 }
 
+/// A program and its arguments as one line for people.
+pub fn title(name: &str, arguments: &[OsString]) -> String {
+    let words = arguments.iter().map(|word| word.to_string_lossy());
+    std::iter::once(name.into()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// Becomes the program: returns only when that failed.
 pub fn run(Arguments { how, program: name, arguments }: &Arguments) -> Result<Infallible> {
     let interpreter = loader::find()?;

@@ -7,13 +7,14 @@ use crate::image::{Image, Strings, Table};
 
 pub use goblin::elf64::dynamic::{
     DF_1_GLOBAL, DF_1_INITFIRST, DF_1_INTERPOSE, DF_1_NODEFLIB, DF_1_NODELETE, DF_1_NOOPEN, DF_1_NOW, DF_1_PIE,
-    DF_BIND_NOW, DF_STATIC_TLS, DF_SYMBOLIC, DF_TEXTREL,
+    DF_BIND_NOW, DF_STATIC_TLS, DF_SYMBOLIC, DF_TEXTREL, DT_AUDIT, DT_DEPAUDIT, DT_RELACOUNT, DT_RELASZ, DT_STRSZ,
+    DT_STRTAB, DT_VERNEED,
 };
 
 /// `DT_RELR`, `DT_RELRSZ` (gABI 4.3); goblin 0.10 does not name them.
-const DT_RELRSZ: u64 = 35;
-const DT_RELR: u64 = 36;
-const DT_RELRENT: u64 = 37;
+pub const DT_RELRSZ: u64 = 35;
+pub const DT_RELR: u64 = 36;
+pub const DT_RELRENT: u64 = 37;
 
 /// `DT_AUXILIARY`, `DT_FILTER` (Solaris *Linker and Libraries Guide*, shared objects as filters); goblin does not name them.
 const DT_AUXILIARY: u64 = 0x7fff_fffd;
@@ -53,6 +54,9 @@ pub struct Dynamic<'m> {
     pub versym: Option<Vaddr>,
     pub verneed: Option<Vaddr>,
     pub verdef: Option<Vaddr>,
+    /// How many versions `DT_VERDEFNUM` says that there are, and how many files `DT_VERNEEDNUM`: what room to make for them.
+    pub verdefnum: u64,
+    pub verneednum: u64,
     pub rela: Extent,
     /// `DT_RELACOUNT`: how many of `rela` are relative and come first.
     pub relacount: u64,
@@ -92,6 +96,8 @@ impl<'m> Dynamic<'m> {
             versym: None,
             verneed: None,
             verdef: None,
+            verdefnum: 0,
+            verneednum: 0,
             rela: Extent::default(),
             relacount: 0,
             jmprel: Extent::default(),
@@ -123,6 +129,8 @@ impl<'m> Dynamic<'m> {
                 tag::DT_VERSYM => dynamic.versym = Some(address),
                 tag::DT_VERNEED => dynamic.verneed = Some(address),
                 tag::DT_VERDEF => dynamic.verdef = Some(address),
+                tag::DT_VERDEFNUM => dynamic.verdefnum = value,
+                tag::DT_VERNEEDNUM => dynamic.verneednum = value,
                 tag::DT_RELA => dynamic.rela.at = address,
                 tag::DT_RELASZ => dynamic.rela.size = value,
                 tag::DT_RELACOUNT => dynamic.relacount = value,
@@ -172,9 +180,15 @@ impl<'m> Dynamic<'m> {
         self.entries
     }
 
-    /// The string of the first entry with that tag.
-    pub fn string(&self, tag: u64) -> Option<&'m [u8]> {
-        self.strings.get(self.entries.iter().find(|entry| entry.d_tag == tag)?.d_val)
+    /// The strings of the first entries with these tags.
+    pub fn strings_of<const N: usize>(&self, tags: [u64; N]) -> [Option<&'m [u8]>; N] {
+        let mut found = [None; N];
+        for entry in self.entries.iter() {
+            if let Some(at) = tags.iter().position(|tag| *tag == entry.d_tag) {
+                found[at].get_or_insert(entry.d_val);
+            }
+        }
+        found.map(|offset| self.strings.get(offset?))
     }
 
     /// Names of `DT_NEEDED`, in order; `None` for one that the string table does not hold, or that is no path.

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use crate::address::Vaddr;
-use crate::image::{Image, Strings, Table};
+use crate::image::{Image, Ring, Strings, Table};
 
 /// The hash of `DT_GNU_HASH`: Bernstein's, h = h * 33 + c from 5381.
 #[inline]
@@ -22,16 +22,61 @@ pub fn hashed_name<'m>(strings: &Strings<'m>, offset: u32, effort: Option<&Effor
     }
 }
 
+/// The length and the hash of the string at `offset`, if it is of ordinary length.
+#[inline]
+pub fn of_ordinary_name(strings: &Strings, offset: u32) -> Option<(u32, u32)> {
+    let tail = strings.tail(offset)?;
+    let (length, hash) = hash_to_nul(&tail[..tail.len().min(Effort::NAME)], 5381).ok()?;
+    Some((length as u32, hash))
+}
+
 /// The length of the string that `bytes` begin with, and its hash; that of all bytes, where it does not end among them.
+///
+/// Names of C++ are long, so this takes eight bytes at a time.
 #[inline(always)]
 fn hash_to_nul(bytes: &[u8], mut hash: u32) -> Result<(usize, u32), u32> {
-    for (length, &byte) in bytes.iter().enumerate() {
+    /// 33 to the power of the index.
+    const POWERS: [u32; 9] = {
+        let mut powers = [1u32; 9];
+        let mut exponent = 1;
+        while exponent < powers.len() {
+            powers[exponent] = powers[exponent - 1].wrapping_mul(33);
+            exponent += 1;
+        }
+        powers
+    };
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest of these bits belongs to the first byte that is 0.
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if zeros != 0 {
+            let length = zeros.trailing_zeros() as usize / 8;
+            // Zeros in front of a string do not change what it adds to the hash.
+            let padded = word << 8 << (56 - 8 * length);
+            return Ok((8 * number + length, hash.wrapping_mul(POWERS[length]).wrapping_add(polynomial(padded))));
+        }
+        hash = hash.wrapping_mul(POWERS[8]).wrapping_add(polynomial(word));
+    }
+    for (place, &byte) in rest.iter().enumerate() {
         if byte == 0 {
-            return Ok((length, hash));
+            return Ok((8 * words.len() + place, hash));
         }
         hash = hash.wrapping_mul(33).wrapping_add(u32::from(byte));
     }
     Err(hash)
+}
+
+/// The sum of eight bytes, the first of them lowest, each times a power of 33: 33⁷ for the first, 1 for the last. Neighbours
+/// are added up in lanes that have room for what they may come to.
+#[inline(always)]
+fn polynomial(word: u64) -> u32 {
+    const BYTES: u64 = 0x00ff_00ff_00ff_00ff;
+    const PAIRS: u64 = 0x0000_ffff_0000_ffff;
+    let pairs = (word & BYTES) * 33 + ((word >> 8) & BYTES);
+    let quads = (pairs & PAIRS) * (33 * 33) + ((pairs >> 16) & PAIRS);
+    (quads as u32).wrapping_mul(33 * 33 * 33 * 33).wrapping_add((quads >> 32) as u32)
 }
 
 /// The string at the begin of `tail`, whose first [`Effort::NAME`] bytes are hashed already.
@@ -98,23 +143,36 @@ pub fn sysv(name: &[u8]) -> u32 {
 /// The Bloom filter of a `DT_GNU_HASH`: two bits of one word for each name that is defined.
 #[derive(Clone, Copy, Debug)]
 pub struct BloomFilter<'m> {
-    /// A power of two of them; none in the filter that lets everything pass.
-    words: Table<'m, u64>,
+    words: Ring<'m, u64>,
     shift: u32,
 }
 
 impl BloomFilter<'_> {
-    /// For objects that have no filter, and those that have no symbols.
-    pub const OPEN: BloomFilter<'static> = BloomFilter { words: Table::EMPTY, shift: 0 };
+    /// Lets everything pass: for objects that have no filter, and those that have no symbols.
+    pub fn open() -> BloomFilter<'static> {
+        static ALL: u64 = u64::MAX;
+        BloomFilter { words: Ring::of_one(&ALL), shift: 0 }
+    }
 
     /// Whether a name with this hash may be defined: if not, it is not.
     #[inline(always)]
     pub fn passes(&self, hash: u32) -> bool {
-        let word = (hash as usize / 64) & self.words.len().wrapping_sub(1);
-        match self.words.get(word) {
-            Some(word) => (word >> (hash % 64)) & (word >> ((hash >> self.shift) % 64)) & 1 != 0,
-            None => true,
-        }
+        let word = self.words.get(hash as usize / 64);
+        word >> (hash % 64) & self.second(word, hash) & 1 != 0
+    }
+
+    /// As [`passes`](Self::passes) for a hash whose lowest bit is not known, as chains hold it.
+    #[inline(always)]
+    pub fn passes_either(&self, hash: u32) -> bool {
+        let word = self.words.get(hash as usize / 64);
+        // Without a shift, both bits are the one.
+        word & 3 << (hash & 62) != 0 && (self.shift == 0 || self.second(word, hash) & 1 != 0)
+    }
+
+    /// The second bit of a hash, lowest.
+    #[inline(always)]
+    fn second(&self, word: u64, hash: u32) -> u64 {
+        word >> ((hash >> self.shift) % 64)
     }
 }
 
@@ -150,45 +208,65 @@ impl<'m> GnuHash<'m> {
         })
     }
 
-    /// Whether the Bloom filter lets `hash` pass: if not, the name is not defined here.
-    #[inline(always)]
-    pub fn may_contain(&self, hash: u32) -> bool {
-        self.filter().passes(hash)
+    /// One that cannot be used lets everything pass.
+    pub fn filter(&self) -> BloomFilter<'m> {
+        match self.bloom.ring() {
+            Some(words) => BloomFilter { words, shift: self.bloom_shift },
+            None => BloomFilter::open(),
+        }
     }
 
-    pub fn filter(&self) -> BloomFilter<'m> {
-        BloomFilter { words: self.bloom, shift: self.bloom_shift }
+    /// Has the processor fetch what [`hash_of`](Self::hash_of) reads.
+    #[inline(always)]
+    pub fn prefetch_hash_of(&self, index: u32) {
+        if let Some(place) = index.checked_sub(self.symbol_base) {
+            self.chains.prefetch(place as usize);
+        }
+    }
+
+    /// The hash of a symbol that is in the table, all but its lowest bit, without a look at its name.
+    #[inline(always)]
+    pub fn hash_of(&self, index: u32) -> Option<u32> {
+        self.chains.get(index.checked_sub(self.symbol_base)? as usize)
     }
 
     /// First symbol index with this hash for which `matches` gives a value.
-    #[inline]
-    pub fn find<R>(&self, hash: u32, effort: Option<&Effort>, mut matches: impl FnMut(u32) -> Option<R>) -> Option<R> {
-        if !self.may_contain(hash) || self.buckets.is_empty() {
+    pub fn find<R>(&self, hash: u32, effort: Option<&Effort>, matches: impl FnMut(u32) -> Option<R>) -> Option<R> {
+        if self.filter().passes(hash) { self.find_in_chain(hash, effort, matches) } else { None }
+    }
+
+    /// As [`find`](Self::find), where the Bloom filter has been asked.
+    #[inline(always)]
+    pub fn find_in_chain<R>(
+        &self,
+        hash: u32,
+        effort: Option<&Effort>,
+        mut matches: impl FnMut(u32) -> Option<R>,
+    ) -> Option<R> {
+        if self.buckets.is_empty() {
             return None;
         }
-        let mut index = self.buckets.get((hash % self.buckets.len() as u32) as usize)?;
-        if index < self.symbol_base {
-            return None;
-        }
-        let mut within = self.chains.truncated((index - self.symbol_base) as usize + Effort::CHAIN);
-        // The index grows with each step and the chain table is finite, so this ends.
+        let first = self.buckets.get((hash % self.buckets.len() as u32) as usize)?;
+        let mut place = first.checked_sub(self.symbol_base)? as usize;
+        // What may be passed without asking for more. Each step goes forward in a table that ends.
+        let mut open = self.chains.truncated(place + Effort::CHAIN);
         loop {
-            let Some(chain) = within.get((index - self.symbol_base) as usize) else {
-                if within.len() == self.chains.len() || !Effort::allows(effort, Effort::CHAIN) {
+            let Some(chain) = open.get(place) else {
+                if place >= self.chains.len() || !Effort::allows(effort, Effort::CHAIN) {
                     return None;
                 }
-                within = self.chains.truncated(within.len() + Effort::CHAIN);
+                open = self.chains.truncated(place + Effort::CHAIN);
                 continue;
             };
             if (chain ^ hash) >> 1 == 0
-                && let Some(found) = matches(index)
+                && let Some(found) = matches(u32::try_from(place).ok()?.checked_add(self.symbol_base)?)
             {
                 return Some(found);
             }
             if chain & 1 != 0 {
                 return None;
             }
-            index = index.checked_add(1)?;
+            place += 1;
         }
     }
 

@@ -9,8 +9,11 @@ use goblin::elf64::header::{
     EI_ABIVERSION, EI_CLASS, EI_DATA, EI_OSABI, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_DYN,
     ET_EXEC, EV_CURRENT, Header, SIZEOF_EHDR,
 };
-pub use goblin::elf64::program_header::ProgramHeader;
 use goblin::elf64::program_header::SIZEOF_PHDR;
+pub use goblin::elf64::program_header::{
+    PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_NOTE, PT_PHDR,
+    PT_TLS, ProgramHeader,
+};
 
 use crate::address::Vaddr;
 

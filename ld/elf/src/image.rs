@@ -6,9 +6,14 @@
 //!
 //! # Safety
 //! Memory behind an image is reached by address. [`Image::new`] is where its maker vouches for those addresses; all else
-//! here is a bounds check followed by a copy of plain old data.
+//! here is a bounds check followed by a copy of plain old data, or instructions that every processor of the kind has.
 #![allow(unsafe_code)]
 
+use core::arch::asm;
+use core::arch::x86_64::{
+    _MM_HINT_T0, _mm_and_si128, _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32,
+    _mm_prefetch, _mm_set1_epi32,
+};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::size_of;
@@ -16,6 +21,7 @@ use core::mem::size_of;
 use goblin::elf64;
 
 use crate::address::{Bias, Vaddr};
+use crate::set_bits::SetBits;
 
 /// Types for which every bit pattern is a value, and which hold no padding.
 ///
@@ -54,6 +60,16 @@ pub struct Segment {
     pub memory: u64,
     /// Whether stores are allowed.
     pub writable: bool,
+}
+
+/// A run of bytes of an image.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Address in this process.
+    memory: u64,
+    /// All of it may be written, or none of it.
+    writable: bool,
+    constant: bool,
 }
 
 /// An object's memory.
@@ -118,30 +134,52 @@ impl<'m> Image<'m> {
         })
     }
 
-    /// Where the `length` bytes at `at` are, if one segment holds them all.
+    /// Where the `length` bytes at `at` are, if one segment holds them all, or several that follow each other without a gap.
     #[inline]
-    fn locate(&self, at: Vaddr, length: u64) -> Option<(u64, bool)> {
+    fn locate(&self, at: Vaddr, length: u64) -> Option<Place> {
         let (segment, into) = self.segment(at)?;
-        (length <= segment.size - into).then(|| (segment.memory + into, segment.writable))
+        let memory = segment.memory + into;
+        if length <= segment.size - into {
+            return Some(Place { memory, writable: segment.writable, constant: !segment.writable });
+        }
+        let (reach, place) = self.run(segment, into.checked_add(length)?);
+        (length <= reach - into).then_some(Place { memory, ..place })
+    }
+
+    /// How many bytes there are from the start of `segment` on, in it and in as many of those that follow it without a gap as
+    /// `wanted` takes; and what they are. Tools that edit files put segments in front, and tables that reach from one into the
+    /// next.
+    #[cold]
+    fn run(&self, segment: &Segment, wanted: u64) -> (u64, Place) {
+        let mut reach = segment.size;
+        let mut place = Place { memory: segment.memory, writable: segment.writable, constant: !segment.writable };
+        // They stand in ascending order (gABI, *Program Header*): one pass finds them all.
+        let mut others = self.segments.iter();
+        while reach < wanted {
+            let (start, memory) = (segment.start.0.checked_add(reach), segment.memory.checked_add(reach));
+            let follows = |next: &&Segment| Some(next.start.0) == start && Some(next.memory) == memory && next.size > 0;
+            let Some(next) = others.find(follows) else { break };
+            reach = reach.saturating_add(next.size);
+            place.writable &= next.writable;
+            place.constant &= !next.writable;
+        }
+        (reach, place)
     }
 
     /// A copy of the record at `at`.
     #[inline]
     pub fn read<T: Pod>(&self, at: Vaddr) -> Option<T> {
-        let (address, _) = self.locate(at, size_of::<T>() as u64)?;
-        // SAFETY: `locate` found all bytes inside one readable segment (promise of `new`), and T is Pod.
-        Some(unsafe { pointer::<T>(address).read_unaligned() })
+        let place = self.locate(at, size_of::<T>() as u64)?;
+        // SAFETY: `locate` found all bytes inside readable segments (promise of `new`), and T is Pod.
+        Some(unsafe { pointer::<T>(place.memory).read_unaligned() })
     }
 
     /// Stores `value` at `at`; `None` where nothing may be written.
     #[inline]
     pub fn store<T: Pod>(&self, at: Vaddr, value: T) -> Option<()> {
-        let (address, writable) = self.locate(at, size_of::<T>() as u64)?;
-        if !writable {
-            return None;
-        }
-        // SAFETY: `locate` found all bytes inside one segment that its maker called writable (promise of `new`).
-        unsafe { pointer::<T>(address).write_unaligned(value) };
+        let place = self.locate(at, size_of::<T>() as u64).filter(|place| place.writable)?;
+        // SAFETY: `locate` found all bytes inside segments that their maker called writable (promise of `new`).
+        unsafe { pointer::<T>(place.memory).write_unaligned(value) };
         Some(())
     }
 
@@ -151,11 +189,8 @@ impl<'m> Image<'m> {
         if length == 0 {
             return Some(());
         }
-        let (target, writable) = self.locate(to, length)?;
-        let (origin, _) = source.locate(from, length)?;
-        if !writable {
-            return None;
-        }
+        let target = self.locate(to, length).filter(|place| place.writable)?.memory;
+        let origin = source.locate(from, length)?.memory;
         // SAFETY: both runs lie inside their segments, the target's being writable; `copy` allows overlap.
         unsafe { core::ptr::copy(pointer::<u8>(origin), pointer::<u8>(target), length as usize) };
         Some(())
@@ -167,31 +202,30 @@ impl<'m> Image<'m> {
         if count == 0 {
             return Some(Table::EMPTY);
         }
-        let (memory, _) = self.locate(at, length)?;
+        let memory = self.locate(at, length)?.memory;
         Some(Table { memory, count: count as usize, records: PhantomData })
     }
 
-    /// All whole records from `at` to the end of its segment: for tables that do not say their own size.
+    /// All whole records from `at` to the end of its segment, and of those that follow it without a gap: for tables that do not
+    /// say their own size.
     pub fn table_to_end<T: Pod>(&self, at: Vaddr) -> Option<Table<'m, T>> {
         let (segment, into) = self.segment(at)?;
-        self.table(at, (segment.size - into) / size_of::<T>() as u64)
+        let (reach, _) = self.run(segment, u64::MAX);
+        self.table(at, (reach - into) / size_of::<T>() as u64)
     }
 
     /// The string table of `length` bytes at `at`.
     pub fn strings(&self, at: Vaddr, length: u64) -> Option<Strings<'m>> {
-        let (memory, _) = self.locate(at, length)?;
-        // SAFETY: `locate` found all bytes inside one segment, and `new` promises that string tables do not change.
+        let memory = self.locate(at, length)?.memory;
+        // SAFETY: `locate` found all bytes inside the segments, and `new` promises that string tables do not change.
         let bytes = unsafe { core::slice::from_raw_parts(pointer::<u8>(memory), length as usize) };
         Some(Strings { bytes })
     }
 
     /// The `length` bytes at `at`, if nobody may write them.
     pub fn constant_bytes(&self, at: Vaddr, length: u64) -> Option<&'m [u8]> {
-        let (memory, writable) = self.locate(at, length)?;
-        if writable {
-            return None;
-        }
-        // SAFETY: inside one readable segment that is mapped without write permission.
+        let memory = self.locate(at, length).filter(|place| place.constant)?.memory;
+        // SAFETY: inside readable segments that are mapped without write permission.
         Some(unsafe { core::slice::from_raw_parts(pointer::<u8>(memory), length as usize) })
     }
 }
@@ -248,41 +282,99 @@ impl Writer<'_> {
         Some(())
     }
 
+    /// Adds to the word at `at`; `None` where nothing may be written.
+    #[inline(always)]
+    pub fn add(&mut self, at: Vaddr, amount: u64) -> Option<()> {
+        let address = self.locate(at, 8)?;
+        // SAFETY: `locate` found eight bytes inside one segment of the image that its maker called writable.
+        unsafe { add(address, amount) };
+        Some(())
+    }
+
+    /// Adds to each word that a `DT_RELR` table marks ([`relr`](crate::relocation::relr)); `None` where one may not be written.
+    pub fn add_packed(&mut self, table: Table<u64>, amount: u64) -> Option<()> {
+        let mut next = Vaddr(0);
+        for word in table.iter() {
+            if word & 1 == 0 {
+                self.add(Vaddr(word), amount)?;
+                next = Vaddr(word.wrapping_add(8));
+                continue;
+            }
+            let (base, mut marked) = (next, SetBits(word >> 1));
+            next = Vaddr(base.0.wrapping_add(63 * 8));
+            match self.locate(base, 63 * 8) {
+                // SAFETY: `locate` found all 63 words inside one segment of the image that its maker called writable.
+                Some(address) => marked.for_each(|bit| unsafe { add(address + 8 * u64::from(bit), amount) }),
+                None => marked.try_for_each(|bit| self.add(Vaddr(base.0.wrapping_add(8 * u64::from(bit))), amount))?,
+            }
+        }
+        Some(())
+    }
+
     /// Stores B + A for each record at the front of `table` that is an `R_X86_64_RELATIVE`, and gives how many there were;
     /// `None` where one's place may not be written.
     ///
     /// Most relocations of a large library are of this kind, one after the other in one segment: the loop does nothing but
     /// read a record, compare its kind and its place, and store.
     pub fn store_relative(&mut self, table: Table<elf64::reloc::Rela>) -> Option<usize> {
+        /// How many bytes ahead the processor fetches: by itself it stops at the end of each page of the table.
+        const AHEAD: u64 = 1536;
+        const SIZE: u64 = size_of::<elf64::reloc::Rela>() as u64;
         let bias = self.image.bias.0;
-        let mut done = 0;
-        while done < table.len() {
+        let (mut at, end) = (table.memory, table.memory + table.count as u64 * SIZE);
+        'segments: while at < end {
             let (start, memory) = (self.current.start.0, self.current.memory);
             // Places below this are followed by eight bytes of the segment.
-            let end = self.current.size.saturating_sub(7);
-            while let Some(record) = table.get(done) {
+            let reach = self.current.size.saturating_sub(7);
+            while at < end {
+                // SAFETY: a record of the table, whose maker checked them all.
+                let record = unsafe { pointer::<elf64::reloc::Rela>(at).read_unaligned() };
                 if record.r_info as u32 != elf64::reloc::R_X86_64_RELATIVE {
-                    return Some(done);
+                    break 'segments;
                 }
                 let into = record.r_offset.wrapping_sub(start);
-                if into >= end {
+                if into >= reach {
                     self.locate_anew(Vaddr(record.r_offset), 8)?;
                     break;
                 }
                 let value = bias.wrapping_add_signed(record.r_addend);
                 // SAFETY: eight bytes inside the current segment, which is writable.
                 unsafe { pointer::<u64>(memory + into).write_unaligned(value) };
-                done += 1;
+                fetch_ahead(at + AHEAD);
+                at += SIZE;
             }
         }
-        Some(done)
+        Some(((at - table.memory) / SIZE) as usize)
     }
+}
+
+/// Adds to a word, in one instruction: one that is read before it is written takes two page faults where nobody touched the page
+/// yet, one to see the file's page, and one for a copy.
+///
+/// # Safety
+/// The eight bytes at `address` are mapped memory that may be written.
+#[inline(always)]
+unsafe fn add(address: u64, amount: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("add qword ptr [{}], {}", in(reg) address, in(reg) amount, options(nostack)) };
 }
 
 /// A pointer to mapped memory, by its address.
 #[inline(always)]
 fn pointer<T>(address: u64) -> *mut T {
     core::ptr::with_exposed_provenance_mut(address as usize)
+}
+
+/// Has the processor fetch a value into its cache while other work goes on.
+#[inline(always)]
+pub fn prefetch<T>(value: &T) {
+    fetch_ahead((&raw const *value).addr() as u64);
+}
+
+#[inline(always)]
+fn fetch_ahead(address: u64) {
+    // SAFETY: a hint, which does nothing where there is no memory (Intel SDM volume 2, PREFETCHh).
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(pointer(address)) };
 }
 
 /// An array of records in an object's memory, copied out one at a time.
@@ -332,6 +424,19 @@ impl<'m, T: Pod> Table<'m, T> {
         Some(unsafe { pointer::<T>(address).read_unaligned() })
     }
 
+    /// Has the processor fetch the record of this number, if there is one, while other work goes on.
+    #[inline(always)]
+    pub fn prefetch(&self, index: usize) {
+        if index < self.count {
+            let start = self.memory + (index * size_of::<T>()) as u64;
+            fetch_ahead(start);
+            // Records of 24 bytes lie across two lines of the cache as often as not.
+            if size_of::<T>() > 8 {
+                fetch_ahead(start + size_of::<T>() as u64 - 1);
+            }
+        }
+    }
+
     /// The records from `start` on.
     pub fn skip(&self, start: usize) -> Table<'m, T> {
         let start = start.min(self.count);
@@ -345,6 +450,33 @@ impl<'m, T: Pod> Table<'m, T> {
 
     pub fn iter(self) -> impl Iterator<Item = T> + use<'m, T> {
         (0..self.count).filter_map(move |index| self.get(index))
+    }
+
+    /// The same records as a ring; `None` if there is not a power of two of them.
+    pub fn ring(&self) -> Option<Ring<'m, T>> {
+        self.count.is_power_of_two().then(|| Ring { memory: self.memory, mask: self.count - 1, records: PhantomData })
+    }
+}
+
+/// A power of two of records, so that each number stands for one: what is left of it when it is divided by how many there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'m, T> {
+    memory: u64,
+    mask: usize,
+    records: PhantomData<&'m [T]>,
+}
+
+impl<T: Pod> Ring<'_, T> {
+    /// A ring of one record.
+    pub fn of_one(record: &T) -> Ring<'_, T> {
+        Ring { memory: (&raw const *record).expose_provenance() as u64, mask: 0, records: PhantomData }
+    }
+
+    #[inline(always)]
+    pub fn get(&self, number: usize) -> T {
+        let address = self.memory + ((number & self.mask) * size_of::<T>()) as u64;
+        // SAFETY: the table's maker checked its records, or there is one, and what the mask leaves of a number is below theirs.
+        unsafe { pointer::<T>(address).read_unaligned() }
     }
 }
 
@@ -391,14 +523,59 @@ impl<'m> Strings<'m> {
         self.bytes.get(offset as usize..)
     }
 
+    /// Has the processor fetch the begin of the string at `offset`, and its end if it has that length.
+    #[inline(always)]
+    pub fn prefetch(&self, offset: u32, length: u32) {
+        if let Some(tail) = self.tail(offset) {
+            let start = tail.as_ptr().addr() as u64;
+            fetch_ahead(start);
+            fetch_ahead(start + u64::from(length));
+        }
+    }
+
     /// Whether the string at `offset` is `name`.
     #[inline]
     pub fn equals(&self, offset: u32, name: &[u8]) -> bool {
         let start = offset as usize;
         match self.bytes.get(start..).and_then(|tail| tail.get(..=name.len())) {
-            Some(candidate) => candidate[name.len()] == 0 && candidate[..name.len()] == *name,
+            Some(candidate) => candidate[name.len()] == 0 && are_equal(&candidate[..name.len()], name),
             None => false,
         }
+    }
+}
+
+/// Whether two names are the same. Most are short, and are compared here in less time than a call of `memcmp` takes.
+#[inline(always)]
+pub fn are_equal(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    // The last word overlaps with the one before it.
+    let length = left.len();
+    if length >= 8 {
+        let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+        let (left_words, right_words) = (left.as_chunks::<8>().0, right.as_chunks::<8>().0);
+        return left[length - 8..] == right[length - 8..]
+            && left_words.iter().map(word).eq(right_words.iter().map(word));
+    }
+    if length >= 4 {
+        return left[length - 4..] == right[length - 4..] && left[..4] == right[..4];
+    }
+    left.iter().eq(right)
+}
+
+/// A bit for each of sixteen words that is `value` in the bits of `mask`.
+#[inline(always)]
+pub fn words_equal(words: &[u32; 16], mask: u32, value: u32) -> u32 {
+    // SAFETY: SSE2 is part of x86-64 (psABI, *Processor Architecture*), and each load is of 16 bytes inside the array.
+    unsafe {
+        let (mask, value) = (_mm_set1_epi32(mask as i32), _mm_set1_epi32(value as i32));
+        let quarter = |at: usize| {
+            let four = _mm_loadu_si128(words[at..at + 4].as_ptr().cast());
+            _mm_cmpeq_epi32(_mm_and_si128(four, mask), value)
+        };
+        let (low, high) = (_mm_packs_epi32(quarter(0), quarter(4)), _mm_packs_epi32(quarter(8), quarter(12)));
+        _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32
     }
 }
 

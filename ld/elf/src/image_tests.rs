@@ -172,3 +172,70 @@ fn segment_may_wrap_around() {
     assert_eq!(image.store(Vaddr(9), 1u64), None);
     assert_eq!(image.table_to_end::<u64>(Vaddr(0)).unwrap().len(), 2);
 }
+
+#[test]
+fn tables_reach_through_segments_that_follow_each_other() {
+    let bytes: &'static mut [u8] = (0..96).collect::<Vec<u8>>().leak();
+    let memory = bytes.as_mut_ptr().expose_provenance() as u64;
+    let segment = |start: u64, size, memory, writable| Segment { start: Vaddr(0x1000 + start), size, memory, writable };
+    let segments = vec![
+        segment(0, 32, memory, true),
+        segment(32, 0, memory + 32, true),
+        segment(32, 16, memory + 32, false),
+        segment(48, 16, memory + 48, true),
+        // Next to the others in the object, and not in memory.
+        segment(64, 16, memory + 80, true),
+    ];
+    // SAFETY: the bytes were leaked and are reached through this image alone.
+    let image = unsafe { Image::new(Bias(0), segments.leak()) };
+    assert_eq!(image.read::<u64>(Vaddr(0x101c)), Some(u64::from_le_bytes([28, 29, 30, 31, 32, 33, 34, 35])));
+    let table = image.table::<u32>(Vaddr(0x1000), 16).unwrap();
+    assert_eq!(table.get(15), Some(u32::from_le_bytes([60, 61, 62, 63])));
+    assert!(image.table::<u32>(Vaddr(0x1000), 17).is_none());
+    assert!(image.table::<u32>(Vaddr(0x1000), u64::MAX / 4).is_none());
+    assert_eq!(image.table_to_end::<u32>(Vaddr(0x1004)).unwrap().len(), 15);
+    assert!(image.strings(Vaddr(0x1010), 48).is_some() && image.strings(Vaddr(0x1010), 49).is_none());
+    assert_eq!(image.store(Vaddr(0x101c), 0u64), None, "its second half may not be written");
+    assert_eq!(image.constant_bytes(Vaddr(0x1020), 16).map(<[u8]>::len), Some(16));
+    assert_eq!(image.constant_bytes(Vaddr(0x1010), 32), None, "its first half may be written");
+}
+
+#[test]
+fn equal_words_are_told_by_their_places() {
+    let words = std::array::from_fn(|place| (place as u32 % 3) << 28 | place as u32);
+    let expected = |value: u32| (0..16).filter(|place| place % 3 == value).fold(0, |bits, place| bits | 1 << place);
+    for value in 0..3 {
+        assert_eq!(words_equal(&words, 0xf000_0000, value << 28), expected(value));
+    }
+    assert_eq!(words_equal(&words, u32::MAX, 1 << 28 | 4), 1 << 4);
+    assert_eq!(words_equal(&words, 0, 0), 0xffff);
+    assert_eq!(words_equal(&words, 0, 1), 0);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+    /// Words are marked in the middle of a segment, at its ends, and outside, where it ends.
+    #[test]
+    fn packed_words_are_those_that_the_table_marks(
+        start in 0x2000u64 - 64 * 8..0x2000 + 130 * 8,
+        bitmaps in proptest::collection::vec(proptest::num::u64::ANY, 0..3),
+    ) {
+        let words = [start & !7].into_iter().chain(bitmaps.iter().map(|bitmap| bitmap | 1)).collect::<Vec<u64>>();
+        let bytes: &[u8] = words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>().leak();
+        let (one, other) = (vec![0u64; 128].leak(), vec![0u64; 128].leak());
+        let memory = [&mut *one, &mut *other].map(|words| words.as_mut_ptr().expose_provenance() as u64);
+        let [added, expected] = memory.map(|memory| {
+            let table = Segment { start: Vaddr(0x100), size: bytes.len() as u64, memory: bytes.as_ptr().expose_provenance() as u64, writable: false };
+            let data = Segment { start: Vaddr(0x2000), size: 128 * 8, memory, writable: true };
+            // SAFETY: both are leaked.
+            unsafe { Image::new(Bias(0), vec![table, data].leak()) }
+        });
+        let table = added.table::<u64>(Vaddr(0x100), words.len() as u64).unwrap();
+        let all = added.writer().add_packed(table, 5);
+        let mut writer = expected.writer();
+        let each = crate::relocation::relr(table).try_for_each(|place| writer.add(place, 5));
+        proptest::prop_assert_eq!(all, each);
+        proptest::prop_assert_eq!(&*one, &*other);
+    }
+}

@@ -1,4 +1,4 @@
-//! Notes (gABI, *Note Section*): the build id, and the processor that a program needs.
+//! Notes (gABI, *Note Section*): the build id, and the properties that ask something of the loader.
 
 /// `NT_GNU_BUILD_ID`.
 const NT_GNU_BUILD_ID: u32 = 3;
@@ -20,26 +20,37 @@ pub fn build_id(notes: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// `NT_GNU_PROPERTY_TYPE_0` and `GNU_PROPERTY_X86_ISA_1_NEEDED` (psABI, *Program Property*).
+/// `NT_GNU_PROPERTY_TYPE_0`.
 const NT_GNU_PROPERTY_TYPE_0: u32 = 5;
+/// `GNU_PROPERTY_MEMORY_SEAL` (GNU ld(1), `-z memory-seal`) and `GNU_PROPERTY_X86_ISA_1_NEEDED` (psABI, *Program Property*).
+const MEMORY_SEAL: u32 = 3;
 const ISA_1_NEEDED: u32 = 0xc000_8002;
 
-/// The levels that the notes in a `PT_NOTE` segment of alignment 8 need, as `GNU_PROPERTY_X86_ISA_1_*` bits; `None` if the
-/// segment has no property note. More than one such note, which old link editors made, says nothing, nor does one with
-/// properties out of order (*glibc sysdeps/x86/dl-prop.h, _dl_process_property_note*).
-pub fn isa_needed(notes: &[u8]) -> Option<u32> {
-    let mut needed = None;
+/// What property notes ask of whoever loads an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// The processor's levels that it needs, as `GNU_PROPERTY_X86_ISA_1_*` bits.
+    pub isa_needed: u32,
+    /// Its mappings shall be sealed (mseal(2)).
+    pub memory_seal: bool,
+}
+
+/// The properties in the bytes of a `PT_NOTE` segment of alignment 8; `None` if the segment has no property note. More than
+/// one such note, which old link editors made, says nothing, nor does one with properties out of order (*glibc
+/// sysdeps/x86/dl-prop.h, _dl_process_property_note*).
+pub fn properties(notes: &[u8]) -> Option<Properties> {
+    let mut found = None;
     let mut rest = notes;
     while let Some(note) = Note::first(rest) {
         if note.kind == NT_GNU_PROPERTY_TYPE_0 && note.name == b"GNU\0" {
-            if needed.is_some() {
-                return Some(0);
+            if found.is_some() {
+                return Some(Properties::default());
             }
-            needed = Some(isa_in_properties(note.description).unwrap_or(0));
+            found = Some(decode(note.description).unwrap_or_default());
         }
         rest = note.rest;
     }
-    needed
+    found
 }
 
 /// A note where they are aligned to 8 bytes, and what follows it.
@@ -61,22 +72,24 @@ impl<'n> Note<'n> {
     }
 }
 
-fn isa_in_properties(mut properties: &[u8]) -> Option<u32> {
+fn decode(mut bytes: &[u8]) -> Option<Properties> {
+    let mut properties = Properties::default();
     let mut last = 0;
-    while properties.len() >= 8 {
-        let (kind, size) = (word(properties, 0)?, word(properties, 4)? as usize);
-        let value = properties.get(8..8usize.checked_add(size)?)?;
+    while bytes.len() >= 8 {
+        let (kind, size) = (word(bytes, 0)?, word(bytes, 4)? as usize);
+        let value = bytes.get(8..8usize.checked_add(size)?)?;
         match kind {
             _ if kind < last => return None,
-            ISA_1_NEEDED if size == 4 => return word(value, 0),
+            MEMORY_SEAL => properties.memory_seal = size == 0,
+            ISA_1_NEEDED if size == 4 => return Some(Properties { isa_needed: word(value, 0)?, ..properties }),
             // They are in ascending order.
-            _ if kind >= ISA_1_NEEDED => return None,
+            _ if kind >= ISA_1_NEEDED => break,
             _ => {}
         }
         last = kind;
-        properties = properties.get(8 + size.checked_next_multiple_of(8)?..)?;
+        bytes = bytes.get(8 + size.checked_next_multiple_of(8)?..)?;
     }
-    None
+    Some(properties)
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

@@ -54,6 +54,22 @@ fn properties(all: &[Vec<u8>]) -> Vec<u8> {
     note(4, description.len() as u32, 5, &[b"GNU\0".as_slice(), &description].concat())
 }
 
+fn isa_needed(notes: &[u8]) -> Option<u32> {
+    super::properties(notes).map(|properties| properties.isa_needed)
+}
+
+#[test]
+fn a_seal_is_a_property_without_a_value() {
+    let seals = |all: &[Vec<u8>]| super::properties(&properties(all)).map(|properties| properties.memory_seal);
+    let (seal, feature) = (property(3, &[]), property(0xc000_0002, &[3]));
+    assert_eq!(seals(&[]), Some(false));
+    assert_eq!(seals(std::slice::from_ref(&seal)), Some(true));
+    assert_eq!(seals(&[property(1, &[0, 1]), seal.clone(), feature.clone()]), Some(true));
+    assert_eq!(seals(&[seal.clone(), property(0xc000_8002, &[1])]), Some(true));
+    assert_eq!(seals(&[feature, seal]), Some(false), "out of order");
+    assert_eq!(seals(&[property(3, &[1])]), Some(false), "of another size");
+}
+
 #[test]
 fn the_processor_that_is_needed_is_read_from_properties() {
     let feature = property(0xc000_0002, &[3]);

@@ -98,6 +98,15 @@ impl<'m> Symbols<'m> {
         self.versym.as_ref()?.get(index as usize)
     }
 
+    /// Has the processor fetch a symbol and its version index.
+    #[inline(always)]
+    pub fn prefetch(&self, index: u32) {
+        self.table.prefetch(index as usize);
+        if let Some(versym) = &self.versym {
+            versym.prefetch(index as usize);
+        }
+    }
+
     /// Number of symbols that the hash tables know of.
     pub fn count(&self) -> u32 {
         match (&self.gnu_hash, &self.sysv_hash) {

@@ -34,12 +34,14 @@ pub struct Need<'m> {
     pub index: u16,
 }
 
-fn half(image: &Image, at: Vaddr, offset: u64) -> Option<u16> {
-    image.read(at.checked_add(offset)?)
+/// Four words in one read: all of an `Elf64_Verneed` or `Elf64_Vernaux`, and all but the last word of an `Elf64_Verdef`.
+fn record(image: &Image, at: Vaddr) -> Option<[u32; 4]> {
+    image.read(at)
 }
 
-fn word(image: &Image, at: Vaddr, offset: u64) -> Option<u32> {
-    image.read(at.checked_add(offset)?)
+/// The halves of a word, the one at the lower address first.
+fn halves(word: u32) -> [u16; 2] {
+    [word as u16, (word >> 16) as u16]
 }
 
 /// How many records of at least 16 bytes fit between `at` and the end of its segment.
@@ -63,14 +65,11 @@ pub fn definitions<'i, 'm: 'i>(
     core::iter::from_fn(move || {
         let at = next?;
         left = left.checked_sub(1)?;
-        let auxiliary = at.checked_add(u64::from(word(image, at, 12)?))?;
-        next = follow(at, word(image, at, 16)?);
-        Some(Definition {
-            flags: half(image, at, 2)?,
-            index: half(image, at, 4)?,
-            hash: word(image, at, 8)?,
-            name: strings.file_name(u64::from(word(image, auxiliary, 0)?))?,
-        })
+        let [first, second, hash, auxiliary] = record(image, at)?;
+        let auxiliary = at.checked_add(u64::from(auxiliary))?;
+        next = follow(at, image.read(at.checked_add(16)?)?);
+        let ([_, flags], [index, _]) = (halves(first), halves(second));
+        Some(Definition { flags, index, hash, name: strings.file_name(u64::from(image.read::<u32>(auxiliary)?))? })
     })
 }
 
@@ -87,20 +86,18 @@ pub fn needs<'i, 'm: 'i>(
         loop {
             left = left.checked_sub(1)?;
             if let Some((file, at)) = current {
-                current = follow(at, word(image, at, 12)?).map(|at| (file, at));
-                return Some(Need {
-                    file,
-                    hash: word(image, at, 0)?,
-                    flags: half(image, at, 4)?,
-                    index: half(image, at, 6)?,
-                    name: strings.file_name(u64::from(word(image, at, 8)?))?,
-                });
+                let [hash, second, name, after] = record(image, at)?;
+                let [flags, index] = halves(second);
+                current = follow(at, after).map(|at| (file, at));
+                return Some(Need { file, hash, flags, index, name: strings.file_name(u64::from(name))? });
             }
             let at = next_file?;
-            next_file = follow(at, word(image, at, 12)?);
-            let file = strings.file_name(u64::from(word(image, at, 4)?))?;
-            if half(image, at, 2)? > 0 {
-                current = follow(at, word(image, at, 8)?).map(|at| (file, at));
+            let [first, file, auxiliary, after] = record(image, at)?;
+            next_file = follow(at, after);
+            let file = strings.file_name(u64::from(file))?;
+            let [_, count] = halves(first);
+            if count > 0 {
+                current = follow(at, auxiliary).map(|at| (file, at));
             }
         }
     })

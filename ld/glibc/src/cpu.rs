@@ -16,6 +16,7 @@ mod hwcaps_tunable;
 mod isa;
 mod preferred;
 mod processor;
+pub mod record;
 mod rules;
 mod thresholds;
 mod tunable;
@@ -29,7 +30,7 @@ mod tests;
 pub use dump::{Dump, Place};
 pub use isa::Levels;
 pub use preferred::preferred_names;
-pub use processor::{CpuidResult, Memo, Processor};
+pub use processor::{CpuidResult, Memo, OSXSAVE, Processor};
 pub use tunable::{CpuTunable, CpuTunables, NoTunables, TunableUpdate, TunableUpdates};
 pub use xsave::StateSave;
 
@@ -69,6 +70,9 @@ pub struct Summary {
     pub xsave_state_size: u64,
     /// The same for a dynamic TLS descriptor call, which saves the AMX state too.
     pub tlsdesc_state_size: u64,
+    /// Bytes of the area for all state that arguments and results of functions may be in, AMX's too, whatever the release
+    /// saves of it; 0 as above.
+    pub whole_state_size: u64,
     pub state_save: StateSave,
     /// What glibc writes back into its `glibc.cpu.x86_*` tunables.
     pub tunables: TunableUpdates,
@@ -189,6 +193,7 @@ pub fn fill<P: Processor>(
         hwcap,
         xsave_state_size: cpu.xsave.state_size,
         tlsdesc_state_size: cpu.xsave.tlsdesc_size,
+        whole_state_size: cpu.xsave.whole_size,
         state_save: StateSave::of(&cpu.xsave, &cpu.features),
         tunables: updates,
     }
@@ -199,7 +204,8 @@ pub fn fill<P: Processor>(
 /// Usable before the libc is known: the rules that decide about the levels are the same in all supported releases
 /// (*glibc sysdeps/x86_64/dl-hwcaps-subdirs.c*). Every leaf asked here is one that [`fill`] needs.
 pub fn isa_level<P: Processor>(memo: &mut Memo<P>, tunables: &impl CpuTunables) -> Levels {
-    let rules = Rules::newest();
+    // No level asks for AVX10, and fewer releases than have levels know its leaf.
+    let rules = Rules { avx10: false, ..Rules::newest() };
     let mut cpu = Cpu::detect(memo, &rules, features::LEAVES_OF_LIBC, &Kernel::default());
     cpu.restrict(tunables, &rules);
     Levels::of(&cpu.features)

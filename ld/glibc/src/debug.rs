@@ -28,22 +28,42 @@ bitflags! {
 
 use Categories as C;
 
-/// The names of `LD_DEBUG`, what they switch on, and what `help` says of them.
-pub const NAMES: [(&str, Categories, &str); 13] = [
-    ("libs", C::LIBS.union(C::CALLS), "display library search paths"),
-    ("reloc", C::RELOC.union(C::CALLS), "display relocation processing"),
-    ("files", C::FILES.union(C::CALLS), "display progress for input file"),
-    ("symbols", C::SYMBOLS.union(C::CALLS), "display symbol table processing"),
-    ("bindings", C::BINDINGS.union(C::CALLS), "display information about symbol binding"),
-    ("versions", C::VERSIONS.union(C::CALLS), "display version dependencies"),
-    ("scopes", C::SCOPES, "display scope information"),
-    ("tls", C::TLS, "display TLS structures processing"),
-    ("security", C::SECURITY, "show security warnings for input files"),
-    ("all", ALL, "all previous options combined"),
-    ("statistics", C::STATISTICS, "display relocation statistics"),
-    ("unused", C::UNUSED, "determined unused DSOs"),
-    ("help", C::HELP, "display this help message and exit"),
-];
+/// The names of `LD_DEBUG`, what they switch on, and what `help` says of them. The texts are one each, for a list of texts
+/// would be pointers, which each start had to relocate.
+pub fn names() -> impl Iterator<Item = (&'static str, Categories, &'static str)> {
+    const NAMES: &str = "libs reloc files symbols bindings versions scopes tls security all statistics unused help";
+    const MEANT: [Categories; 13] = [
+        C::LIBS.union(C::CALLS),
+        C::RELOC.union(C::CALLS),
+        C::FILES.union(C::CALLS),
+        C::SYMBOLS.union(C::CALLS),
+        C::BINDINGS.union(C::CALLS),
+        C::VERSIONS.union(C::CALLS),
+        C::SCOPES,
+        C::TLS,
+        C::SECURITY,
+        ALL,
+        C::STATISTICS,
+        C::UNUSED,
+        C::HELP,
+    ];
+    const SAID: &str = "\
+        display library search paths\n\
+        display relocation processing\n\
+        display progress for input file\n\
+        display symbol table processing\n\
+        display information about symbol binding\n\
+        display version dependencies\n\
+        display scope information\n\
+        display TLS structures processing\n\
+        show security warnings for input files\n\
+        all previous options combined\n\
+        display relocation statistics\n\
+        determined unused DSOs\n\
+        display this help message and exit";
+    let words = NAMES.split(' ').zip(SAID.split('\n'));
+    words.zip(MEANT).map(|((name, said), meant)| (name, meant, said))
+}
 
 const ALL: Categories = C::all().difference(C::STATISTICS.union(C::UNUSED).union(C::HELP));
 
@@ -52,8 +72,8 @@ impl Categories {
     pub fn parse<'v>(value: &'v [u8], mut unknown: impl FnMut(&'v [u8])) -> Categories {
         let mut categories = Categories::empty();
         for word in value.split(|byte| b" ,:".contains(byte)).filter(|word| !word.is_empty()) {
-            match NAMES.iter().find(|(name, ..)| name.as_bytes() == word) {
-                Some((_, meant, _)) => categories |= *meant,
+            match names().find(|(name, ..)| name.as_bytes() == word) {
+                Some((_, meant, _)) => categories |= meant,
                 None => unknown(word),
             }
         }

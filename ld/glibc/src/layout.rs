@@ -33,13 +33,18 @@ impl<const N: usize> Text<N> {
         }
         Text { length: from.len() as u8, bytes }
     }
+
+    /// The bytes of the text, of which nobody need be told anew that they are UTF-8.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
 }
 
 impl<const N: usize> Deref for Text<N> {
     type Target = str;
 
     fn deref(&self) -> &str {
-        core::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+        core::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

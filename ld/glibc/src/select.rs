@@ -6,6 +6,7 @@
 //! [`Fingerprint`], and one that cannot be measured counts as disagreement: a table is never guessed.
 
 mod decode;
+mod decoded;
 #[cfg(test)]
 pub(crate) mod file;
 #[cfg(test)]
@@ -15,6 +16,8 @@ use core::fmt;
 
 use crate::layout::{BuildId, Layout, Version};
 use crate::tables;
+
+pub use decoded::Decoded;
 
 /// A libc.so.6 as mapped or as a file. Symbols are meant in any version of theirs.
 pub trait Libc {

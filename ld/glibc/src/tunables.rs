@@ -81,10 +81,10 @@ impl<'env> Values<'env> {
     }
 
     fn measured(&self, id: usize) -> Option<&TunableUpdate> {
-        let name: &str = &self.tunable(id)?.name;
+        let name = self.tunable(id)?.name.as_bytes();
         // libc asks for many that are none of these.
-        let name = name.starts_with("glibc.cpu.x86_").then_some(name)?;
-        self.measured.iter().find(|update| update.tunable.name() == name)
+        let name = name.starts_with(b"glibc.cpu.x86_").then_some(name)?;
+        self.measured.iter().find(|update| update.tunable.name().as_bytes() == name)
     }
 
     /// The smallest and the largest value that a tunable may have.
@@ -127,7 +127,7 @@ impl<'env> Values<'env> {
     }
 
     pub fn id(&self, name: &str) -> Option<usize> {
-        self.layout.tunables.iter().position(|tunable| &*tunable.name == name)
+        self.layout.tunables.iter().position(|tunable| tunable.name.as_bytes() == name.as_bytes())
     }
 
     /// The number of that name; `None` when this glibc has no such tunable.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 
+use folio_glibc::cpu::record::{self, Auxiliary, Header, Record, Recorded};
 use folio_glibc::cpu::{self, CpuidResult, Extent, Kernel, Memo, NoTunables, Processor, StateSave, Summary};
 use folio_glibc::layout::{Layout, Version};
 use folio_glibc::tables;
@@ -84,9 +85,11 @@ fn this_process_too() {
     let tunables = tunables(layout, &setting);
     let mut ours = vec![0; size];
     cpu::fill(layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, Extent::Whole, &mut ours);
+    let mut recorded = filled_by_record(layout, &tunables);
     // The top byte of leaf 1's `ebx` is the number of the processor that answered, another one at start-up perhaps.
     let number = usize::from(layout.cpu.features) + 7;
-    ours[number] = theirs[number];
+    (ours[number], recorded[number]) = (theirs[number], theirs[number]);
+    assert_eq!(ours, recorded, "with a record");
     let different: Vec<_> = (0..size).filter(|&i| ours[i] != theirs[i]).collect();
     assert!(different.is_empty(), "bytes {different:?}\nglibc {theirs:02x?}\nFolio {ours:02x?}");
 }
@@ -208,6 +211,7 @@ impl Glibc {
         let mut ours = vec![0; size];
         let summary =
             cpu::fill(self.layout, &mut Memo::new(Hardware), &auxiliary_vector(), &tunables, Extent::Whole, &mut ours);
+        assert_eq!(ours, filled_by_record(self.layout, &tunables), "{what}: with a record");
         let differences: Vec<_> = (0..size)
             .filter(|&i| ours[i] != theirs[at + i])
             .map(|i| format!("byte {i}: glibc {:#04x}, Folio {:#04x}", theirs[at + i], ours[i]))
@@ -323,8 +327,7 @@ struct Hardware;
 
 impl Processor for Hardware {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult {
-        let answer = std::arch::x86_64::__cpuid_count(leaf, subleaf);
-        CpuidResult { eax: answer.eax, ebx: answer.ebx, ecx: answer.ecx, edx: answer.edx }
+        std::arch::x86_64::__cpuid_count(leaf, subleaf).into()
     }
 
     fn xgetbv(&mut self) -> u64 {
@@ -335,7 +338,32 @@ impl Processor for Hardware {
     }
 }
 
-/// The same, and a panic at any second question for one leaf.
+/// A processor that nobody may ask, since all its answers are on record.
+struct Silent;
+
+impl Processor for Silent {
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult {
+        panic!("{leaf:#x}.{subleaf:#x} is not on record");
+    }
+
+    fn xgetbv(&mut self) -> u64 {
+        panic!("XCR0 is not on record");
+    }
+}
+
+/// The whole structure by a record of this processor.
+fn filled_by_record(layout: &Layout, tunables: &Values) -> Vec<u8> {
+    let (answers, xcr0) = record::survey(Hardware);
+    let header = Header { written: 0, boot: 0, auxiliary: Auxiliary::default(), xcr0 };
+    let bytes = record::encode(&header, &answers);
+    let record = Record::decode(&bytes).unwrap();
+    let mut memo = Memo::new(Recorded::new(Some(record), Silent));
+    let mut out = vec![0; usize::from(layout.cpu.size)];
+    cpu::fill(layout, &mut memo, &auxiliary_vector(), tunables, Extent::Whole, &mut out);
+    out
+}
+
+/// The processor that the test runs on, and a panic at any second question for one leaf.
 #[derive(Default)]
 struct Once {
     asked: Vec<(u32, u32)>,

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use folio_elf::dynamic::{DF_SYMBOLIC, Dynamic, Extent};
 use folio_elf::hash::BloomFilter;
-use folio_elf::{Addr, Image, Symbols, Vaddr, note};
+use folio_elf::image::are_equal;
+use folio_elf::note::{self, Properties};
+use folio_elf::{Addr, Image, Symbols, Vaddr};
 
 use crate::error::Problem;
 use crate::placement::{PF_X, Placement};
@@ -52,6 +54,7 @@ pub struct Object<'m> {
     pub dynamic: Option<Dynamic<'m>>,
     pub symbols: Option<Symbols<'m>>,
     pub versions: Versions<'m>,
+    pub properties: Properties,
     /// The object whose dependency it was when it was loaded (`l_loader`).
     pub loader: Option<ObjectId>,
     /// Its direct dependencies, in `DT_NEEDED` order.
@@ -84,6 +87,7 @@ impl<'m> Object<'m> {
         }
         let symbols = dynamic.as_ref().map(|dynamic| Symbols::decode(&image, dynamic));
         let versions = dynamic.as_ref().map(|dynamic| Versions::decode(&image, dynamic)).unwrap_or_default();
+        let properties = properties(&placement, &image);
         Ok(Box::new(Object {
             kind,
             path: path.to_vec(),
@@ -95,6 +99,7 @@ impl<'m> Object<'m> {
             dynamic,
             symbols,
             versions,
+            properties,
             loader: None,
             needed: Vec::new(),
             filtees: Vec::new(),
@@ -114,9 +119,16 @@ impl<'m> Object<'m> {
         self.dynamic.as_ref()?.soname
     }
 
+    /// The string of `PT_INTERP`.
+    pub fn named_interpreter(&self) -> Option<&'m [u8]> {
+        let extent = self.placement.interpreter?;
+        self.image.strings(extent.at, extent.size)?.get(0)
+    }
+
     /// Whether a request for `name` means this object: it was asked for so before, or it is its `DT_SONAME`.
     pub fn answers_to(&self, name: &[u8]) -> bool {
-        !self.is_removed && (self.names.iter().any(|known| known == name) || self.soname() == Some(name))
+        let is_one = |known: &[u8]| are_equal(known, name);
+        !self.is_removed && (self.soname().is_some_and(is_one) || self.names.iter().any(|known| is_one(known)))
     }
 
     /// Remembers a name by which the object was asked for.
@@ -153,22 +165,6 @@ impl<'m> Object<'m> {
         if self.path.is_empty() { program } else { &self.path }
     }
 
-    /// The processor's levels that it needs, as `GNU_PROPERTY_X86_ISA_1_*` bits.
-    pub fn isa_needed(&self) -> u32 {
-        /// Size in bytes of all property notes together: an honest object has one, of some tens.
-        const MOST: u64 = 1 << 16;
-        let mut left = MOST;
-        let is_within = |extent: &&Extent| {
-            let rest = left.checked_sub(extent.size);
-            left = rest.unwrap_or(0);
-            rest.is_some()
-        };
-        // Tools that edit files move notes into writable segments, of which no references are handed out.
-        let bytes = |extent: &Extent| Some(self.image.table::<u8>(extent.at, extent.size)?.iter().collect::<Vec<u8>>());
-        let mut notes = self.placement.property_notes.iter().rev().take_while(is_within).filter_map(bytes);
-        notes.find_map(|notes| note::isa_needed(&notes)).unwrap_or(0)
-    }
-
     /// Whether its references are looked up in itself before its scopes (`DF_SYMBOLIC`).
     pub fn is_symbolic(&self) -> bool {
         self.dynamic.as_ref().is_some_and(|dynamic| dynamic.flags & DF_SYMBOLIC != 0)
@@ -177,6 +173,22 @@ impl<'m> Object<'m> {
     pub fn flags_1(&self) -> u64 {
         self.dynamic.as_ref().map_or(0, |dynamic| dynamic.flags_1)
     }
+}
+
+/// What the notes of an object ask for.
+fn properties(placement: &Placement, image: &Image) -> Properties {
+    /// Size in bytes of all property notes together: an honest object has one, of some tens.
+    const MOST: u64 = 1 << 16;
+    let mut left = MOST;
+    let is_within = |extent: &&Extent| {
+        let rest = left.checked_sub(extent.size);
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    // Tools that edit files move notes into writable segments, of which no references are handed out.
+    let bytes = |extent: &Extent| Some(image.table::<u8>(extent.at, extent.size)?.iter().collect::<Vec<u8>>());
+    let mut notes = placement.property_notes.iter().rev().take_while(is_within).filter_map(bytes);
+    notes.find_map(|notes| note::properties(&notes)).unwrap_or_default()
 }
 
 /// The directory part of a path: all before its last slash (`/` alone for a file in the root).
@@ -207,11 +219,14 @@ impl<'m> Objects<'m> {
         let free = self.slots.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.slots.push(None);
-            self.filters.push(BloomFilter::OPEN);
+            self.filters.push(BloomFilter::open());
             self.slots.len() - 1
         });
         let table = object.symbols.as_ref().and_then(|symbols| symbols.gnu_hash);
-        self.filters[index] = table.map_or(BloomFilter::OPEN, |table| table.filter());
+        self.filters[index] = match table {
+            Some(table) => table.filter(),
+            None => BloomFilter::open(),
+        };
         self.slots[index] = Some(object);
         ObjectId(index as u32)
     }
@@ -219,7 +234,7 @@ impl<'m> Objects<'m> {
     pub fn remove(&mut self, id: ObjectId) -> Option<Box<Object<'m>>> {
         let object = self.slots.get_mut(id.0 as usize)?.take();
         // The filter lies in the object's memory.
-        self.filters[id.0 as usize] = BloomFilter::OPEN;
+        self.filters[id.0 as usize] = BloomFilter::open();
         object
     }
 
@@ -231,6 +246,22 @@ impl<'m> Objects<'m> {
     #[inline(always)]
     pub fn may_define(&self, id: ObjectId, gnu_hash: u32) -> bool {
         self.filters.get(id.0 as usize).is_some_and(|filter| filter.passes(gnu_hash))
+    }
+
+    /// The first of `ids` that may define a name with this hash, and those behind it. Most of what a search takes is here.
+    #[inline(always)]
+    pub fn first_to_ask<'i>(&self, ids: &'i [ObjectId], gnu_hash: u32) -> Option<(ObjectId, &'i [ObjectId])> {
+        let mut ids = ids.iter();
+        let first = ids.find(|&&id| self.may_define(id, gnu_hash))?;
+        Some((*first, ids.as_slice()))
+    }
+
+    /// The first of `ids` that may define a name with this hash, whose lowest bit is not known.
+    #[inline(always)]
+    pub fn first_of_either(&self, ids: &[ObjectId], gnu_hash: u32) -> Option<ObjectId> {
+        let may_define =
+            |id: &ObjectId| self.filters.get(id.0 as usize).is_some_and(|filter| filter.passes_either(gnu_hash));
+        ids.iter().copied().find(may_define)
     }
 
     pub fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object<'m>> {

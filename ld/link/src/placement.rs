@@ -7,29 +7,19 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use folio_elf::dynamic::Extent;
-use folio_elf::header::ProgramHeader;
+use folio_elf::header::{
+    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_NOTE, PT_PHDR, PT_TLS,
+    ProgramHeader,
+};
 use folio_elf::{FileHeader, Vaddr};
+
+pub use folio_elf::header::{PF_R, PF_W, PF_X};
 
 /// Size in bytes of the smallest page of x86-64 (psABI, *Page Size*).
 pub const PAGE: u64 = 4096;
 
 /// Link-time addresses end where user space does (psABI, *Virtual Address Space*).
 pub const ADDRESS_LIMIT: u64 = 1 << 47;
-
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const PT_INTERP: u32 = 3;
-const PT_NOTE: u32 = 4;
-const PT_PHDR: u32 = 6;
-const PT_TLS: u32 = 7;
-const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
-const PT_GNU_STACK: u32 = 0x6474_e551;
-const PT_GNU_RELRO: u32 = 0x6474_e552;
-
-/// `p_flags`.
-pub const PF_X: u32 = 1;
-pub const PF_W: u32 = 2;
-pub const PF_R: u32 = 4;
 
 /// Why an object's program headers cannot be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,21 +4,22 @@
 //! Z the size of the symbol. What only a running process can answer (what an IFUNC resolver returns, where thread-local
 //! storage lies) is asked through [`Process`].
 
-use folio_elf::hash::{self, Effort};
 use folio_elf::image::Writer;
 use folio_elf::relocation::{
     R_X86_64_32, R_X86_64_64, R_X86_64_COPY, R_X86_64_DTPMOD64, R_X86_64_DTPOFF64, R_X86_64_GLOB_DAT,
     R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_RELATIVE64,
-    R_X86_64_SIZE32, R_X86_64_SIZE64, R_X86_64_TLSDESC, R_X86_64_TPOFF64, Rela, Relocation, relr,
+    R_X86_64_SIZE32, R_X86_64_SIZE64, R_X86_64_TLSDESC, R_X86_64_TPOFF64, Rela, Relocation,
 };
-use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STV_HIDDEN, STV_INTERNAL, STV_PROTECTED};
-use folio_elf::{Addr, Symbol, Symbols, Table, Vaddr};
+use folio_elf::symbol::{STB_WEAK, STT_GNU_IFUNC};
+use folio_elf::{Addr, Symbol, Table, Vaddr};
 
+use crate::bind::{self, References};
 use crate::error::{Error, Problem};
 use crate::index::ScopeIndex;
 use crate::object::{Object, ObjectId, Objects};
 use crate::placement::PAGE;
-use crate::resolve::{self, Class, Definition, Reference, Scope, Uniques, Watch, Work};
+use crate::resolve::{Class, Definition, Scope, Uniques, Watch, Work};
+use crate::scout::Scout;
 
 /// Size in bytes of an `Elf64_Rela`.
 const RELA: u64 = 24;
@@ -42,6 +43,8 @@ pub trait Process {
     fn binds_lazily(&self) -> bool {
         false
     }
+    /// All pages from `start` on that `size` bytes reach into are about to be written, by relocations of `object`.
+    fn will_write(&mut self, _object: ObjectId, _start: Vaddr, _size: u64) {}
     /// Notes that `requester` is bound to a definition of another object.
     fn bound(&mut self, requester: ObjectId, definition: &Definition);
     /// Notes that a copy relocation's two symbols differ in size.
@@ -80,48 +83,59 @@ pub fn tables<'m>(object: &Object<'m>) -> Option<[Table<'m, Rela>; 2]> {
 }
 
 /// Relocates one object against `scopes`; each relocation that cannot be made is reported, and the rest are made.
-pub fn relocate<P: Process>(
+pub fn relocate(
     objects: &Objects,
     id: ObjectId,
     scopes: &[&Scope],
     uniques: &mut Uniques,
-    process: &mut P,
+    process: &mut dyn Process,
     program: &[u8],
-    report: &mut impl FnMut(Error),
+    report: &mut dyn FnMut(Error),
 ) {
-    relocate_with(None, objects, id, scopes, uniques, process, program, &mut (), report);
+    relocate_with(None, objects, id, scopes, uniques, process, program, None, report);
 }
 
-/// As [`relocate`]; `index`, if there is one, is that of the only scope; `watch` is not told of objects that it rules out.
+/// As [`relocate`], with an index of one of the scopes; `watch` is not told of objects that it rules out.
 #[expect(clippy::too_many_arguments, reason = "one pass over one object, which touches all of these")]
-pub fn relocate_with<P: Process, W: Watch>(
+pub fn relocate_with(
     index: Option<&ScopeIndex>,
     objects: &Objects,
     id: ObjectId,
     scopes: &[&Scope],
     uniques: &mut Uniques,
-    process: &mut P,
+    process: &mut dyn Process,
+    program: &[u8],
+    watch: Option<&mut dyn Watch>,
+    report: &mut dyn FnMut(Error),
+) {
+    let Some(references) = References::indexed(objects, id, scopes, index) else { return };
+    // The loops are made here, once for each, and not where they are called from: that is built for size.
+    match watch {
+        None => relocate_object(references, uniques, process, program, &mut (), report),
+        Some(watch) => relocate_object(references, uniques, process, program, watch, report),
+    }
+}
+
+fn relocate_object<W: Watch + ?Sized>(
+    references: References,
+    uniques: &mut Uniques,
+    process: &mut dyn Process,
     program: &[u8],
     watch: &mut W,
-    report: &mut impl FnMut(Error),
+    report: &mut dyn FnMut(Error),
 ) {
-    let object = &objects[id];
+    let object = references.object;
     let Some(dynamic) = &object.dynamic else { return };
-    let Some(symbols) = &object.symbols else { return };
+    let writer = object.image.writer();
     let mut relocator = Relocator {
-        objects,
-        object,
-        id,
-        symbols,
-        scopes,
-        index,
+        references,
         uniques,
         process,
         watch,
-        writer: object.image.writer(),
-        last: None,
+        writer,
+        last: Bound::NOTHING,
+        repeated: None,
         indirect: false,
-        effort: Effort::new(symbolic_count(object)),
     };
     let mut fail = |problem| report(Error::new(object.display_name(program), problem));
     let packed = object.image.table(dynamic.relr.at, dynamic.relr.size / 8);
@@ -129,31 +143,38 @@ pub fn relocate_with<P: Process, W: Watch>(
         return fail(Problem::RelocationPlace);
     };
     relocator.watch.begins(Work::Packed);
-    for place in relr(packed) {
-        if relocator.add_bias(place).is_none() {
-            return fail(Problem::RelocationPlace);
-        }
+    if relocator.writer.add_packed(packed, object.image.bias().0).is_none() {
+        return fail(Problem::RelocationPlace);
     }
     relocator.watch.ends(Work::Packed);
     relocator.watch.begins(Work::Relative);
     // DT_RELACOUNT promises a run of relative relocations at the front; a wrong promise ends the run early.
     let promised = rela.truncated(dynamic.relacount.min(rela.len() as u64) as usize);
-    let Some(relative) = relocator.writer.store_relative(promised) else {
+    let Some(relative) = relocator.store_run(promised) else {
         return fail(Problem::RelocationPlace);
     };
     relocator.watch.ends(Work::Relative);
     let rest = rela.skip(relative);
     let lazily = relocator.process.binds_lazily();
     relocator.watch.begins(Work::Symbolic);
-    for record in rest.iter().chain(jmprel.iter()) {
-        let relocation = Relocation::from(record);
-        let applied = if lazily && relocation.kind == R_X86_64_JUMP_SLOT {
-            relocator.add_bias(relocation.offset).ok_or(Problem::RelocationPlace)
-        } else {
-            relocator.apply(&relocation)
-        };
-        if let Err(problem) = applied {
-            fail(problem);
+    for table in [rest, jmprel] {
+        let mut scout = Scout::of(table, &relocator.references);
+        let mut last = 0;
+        for record in table.iter() {
+            let symbol = Relocation::from(record).symbol;
+            if symbol != core::mem::replace(&mut last, symbol)
+                && let Some(scout) = &mut scout
+            {
+                scout.advance(&relocator.references);
+            }
+            let applied = if lazily && record.r_info as u32 == R_X86_64_JUMP_SLOT {
+                relocator.add_bias(Vaddr(record.r_offset)).ok_or_else(out_of_place)
+            } else {
+                relocator.apply(&record)
+            };
+            if let Err(problem) = applied {
+                fail(problem);
+            }
         }
     }
     relocator.watch.ends(Work::Symbolic);
@@ -172,53 +193,97 @@ pub fn relocate_with<P: Process, W: Watch>(
     }
 }
 
-/// The state of relocating one object.
-struct Relocator<'r, 'm, P, W> {
-    objects: &'r Objects<'m>,
-    object: &'r Object<'m>,
-    id: ObjectId,
-    symbols: &'r Symbols<'m>,
-    scopes: &'r [&'r Scope],
-    index: Option<&'r ScopeIndex>,
-    uniques: &'r mut Uniques,
-    process: &'r mut P,
-    watch: &'r mut W,
-    writer: Writer<'m>,
-    /// The last lookup: relocations of one symbol often come together.
-    last: Option<(u32, Class, Option<Definition>)>,
-    /// Whether there are `R_X86_64_IRELATIVE` relocations.
-    indirect: bool,
-    effort: Effort,
+/// How many of the leading records of a table to make next, and the run of pages that they write, start and size, if it is
+/// one that is worth asking for. It holds no page but those which records name.
+fn leading_run(table: Table<Rela>) -> (usize, Option<(Vaddr, u64)>) {
+    /// Pages of a run that is asked for in one call. On one processor four were slower than their page faults, on another two
+    /// were faster: between them.
+    const FEWEST: u64 = 8;
+    /// What is asked for is still in the processor's cache when it is written.
+    const MOST: u64 = 128;
+    /// Records that are passed at first. A page takes hundreds of them as a rule, so it is enough to look at few: the next is
+    /// looked for farther ahead while it is on the same page, and nearer where it is too far.
+    const STEP: usize = 8;
+    let page_of = |record: Rela| record.r_offset / PAGE;
+    let Some(first) = table.get(0).map(page_of).filter(|_| table.len() >= FEWEST as usize * STEP) else {
+        return (table.len(), None);
+    };
+    let (mut last, mut seen, mut step) = (first, 0, STEP);
+    while step > 0 {
+        let farthest = u64::from(last - first + 1 < MOST);
+        match table.get(seen + step).map(|record| page_of(record).wrapping_sub(last)) {
+            Some(ahead) if ahead <= farthest => {
+                (last, seen) = (last + ahead, seen + step);
+                step <<= 1 - ahead;
+            }
+            _ => step /= 2,
+        }
+    }
+    let pages = last - first + 1;
+    ((seen + 1).clamp(STEP, table.len()), (pages >= FEWEST).then_some((Vaddr(first * PAGE), pages * PAGE)))
 }
 
-impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
+/// The last symbol that was bound: relocations of one often come together.
+struct Bound {
+    symbol: u32,
+    /// `None` if it was no lookup that bound it.
+    class: Option<Class>,
+    definition: Option<Definition>,
+}
+
+impl Bound {
+    const NOTHING: Bound = Bound { symbol: 0, class: None, definition: None };
+}
+
+/// The state of relocating one object.
+struct Relocator<'r, 'm, W: ?Sized> {
+    references: References<'r, 'm>,
+    uniques: &'r mut Uniques,
+    process: &'r mut dyn Process,
+    watch: &'r mut W,
+    writer: Writer<'m>,
+    last: Bound,
+    /// `r_info` of the last `R_X86_64_64`, and its S.
+    repeated: Option<(u64, Addr)>,
+    /// Whether there are `R_X86_64_IRELATIVE` relocations.
+    indirect: bool,
+}
+
+impl<W: Watch + ?Sized> Relocator<'_, '_, W> {
+    #[inline(always)]
     fn add_bias(&mut self, place: Vaddr) -> Option<()> {
-        let bias = self.object.image.bias().0;
-        let value: u64 = self.writer.read(place)?;
-        self.writer.store(place, value.wrapping_add(bias))
+        self.writer.add(place, self.references.object.image.bias().0)
+    }
+
+    /// Makes the relative relocations at the front of a table, and gives how many there are. Those of a large library reach
+    /// into many pages, one after the other: these are asked for together before they are written.
+    fn store_run(&mut self, table: Table<Rela>) -> Option<usize> {
+        let mut done = 0;
+        loop {
+            let rest = table.skip(done);
+            let (count, run) = leading_run(rest);
+            if let Some((start, size)) = run {
+                self.process.will_write(self.references.requester, start, size);
+            }
+            let stored = self.writer.store_relative(rest.truncated(count))?;
+            done += stored;
+            if stored < count || done == table.len() {
+                return Some(done);
+            }
+        }
     }
 
     /// B + A.
     #[inline(always)]
     fn store_relative(&mut self, relocation: &Relocation) -> Option<()> {
-        let value = self.object.image.bias().0.wrapping_add_signed(relocation.addend);
+        let value = self.references.object.image.bias().0.wrapping_add_signed(relocation.addend);
         self.writer.store(relocation.offset, value)
     }
 
     /// indirect (B + A).
     fn store_relative_indirect(&mut self, relocation: &Relocation) -> Result<(), Problem> {
-        let resolver = Addr(self.object.image.bias().0.wrapping_add_signed(relocation.addend));
-        self.store_indirect(relocation.offset, self.object, resolver, 0)
-    }
-
-    /// S + A.
-    #[inline(always)]
-    fn store_value(&mut self, place: Vaddr, definition: Option<Definition>, addend: i64) -> Result<(), Problem> {
-        let address = definition.map_or(Addr(0), |definition| address_of(self.objects, &definition));
-        if let Some(definition) = definition.filter(is_indirect) {
-            return self.store_indirect(place, &self.objects[definition.object], address, addend);
-        }
-        self.writer.store(place, address.0.wrapping_add_signed(addend)).ok_or(Problem::RelocationPlace)
+        let resolver = Addr(self.references.object.image.bias().0.wrapping_add_signed(relocation.addend));
+        self.store_indirect(relocation.offset, self.references.object, resolver, 0)
     }
 
     #[cold]
@@ -227,13 +292,13 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
             return Err(Problem::Resolver);
         }
         // Who defers it may rely on its place.
-        let _: u64 = self.writer.read(place).ok_or(Problem::RelocationPlace)?;
-        if self.process.defer(Indirect { object: self.id, place, resolver, addend }) {
+        let _: u64 = self.writer.read(place).ok_or_else(out_of_place)?;
+        if self.process.defer(Indirect { object: self.references.requester, place, resolver, addend }) {
             // Nobody's address until then.
-            return self.writer.store(place, 0u64).ok_or(Problem::RelocationPlace);
+            return self.writer.store(place, 0u64).ok_or_else(out_of_place);
         }
         let chosen = self.call_resolver(resolver);
-        self.writer.store(place, chosen.0.wrapping_add_signed(addend)).ok_or(Problem::RelocationPlace)
+        self.writer.store(place, chosen.0.wrapping_add_signed(addend)).ok_or_else(out_of_place)
     }
 
     fn call_resolver(&mut self, resolver: Addr) -> Addr {
@@ -243,13 +308,67 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
         chosen
     }
 
-    fn apply(&mut self, relocation: &Relocation) -> Result<(), Problem> {
+    /// Most relocations with a symbol store its address: several of one symbol in a row as a rule, in tables of functions.
+    #[inline(always)]
+    fn apply(&mut self, record: &Rela) -> Result<(), Problem> {
+        if let Some((info, address)) = self.repeated
+            && info == record.r_info
+        {
+            self.watch.repeated();
+            let value = address.0.wrapping_add_signed(record.r_addend);
+            return self.writer.store(Vaddr(record.r_offset), value).ok_or_else(out_of_place);
+        }
+        let relocation = Relocation::from(*record);
+        match relocation.kind {
+            R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => self.apply_value(record.r_info, &relocation),
+            _ => self.apply_other(&relocation),
+        }
+    }
+
+    /// S, or S + A.
+    #[inline(always)]
+    fn apply_value(&mut self, info: u64, relocation: &Relocation) -> Result<(), Problem> {
+        let symbol = self.references.symbols.get(relocation.symbol).ok_or_else(out_of_place)?;
+        let is_word = relocation.kind == R_X86_64_64;
+        let addend = if is_word { relocation.addend } else { 0 };
+        self.bind(relocation.symbol, &symbol, class_of(relocation.kind));
+        let Some(definition) = &self.last.definition else {
+            return self.apply_missing(relocation, &symbol, addend);
+        };
+        let address = bind::address_of(self.references.objects, definition);
+        if is_indirect(definition) {
+            let owner = &self.references.objects[definition.object];
+            return self.store_indirect(relocation.offset, owner, address, addend);
+        }
+        if is_word && !bind::is_private(&symbol) {
+            self.repeated = Some((info, address));
+        }
+        self.writer.store(relocation.offset, address.0.wrapping_add_signed(addend)).ok_or_else(out_of_place)
+    }
+
+    /// The address of a symbol that nobody defines.
+    #[cold]
+    fn apply_missing(&mut self, relocation: &Relocation, symbol: &Symbol, addend: i64) -> Result<(), Problem> {
+        // Weak or not, a function that nobody defines yet may be defined by the time it is called. Whether it is
+        // there programs ask by other relocations, which stay 0.
+        let is_call = relocation.kind == R_X86_64_JUMP_SLOT;
+        let stub = is_call.then(|| self.process.missing_function(self.references.requester, relocation.symbol));
+        let value = match stub.flatten() {
+            Some(stub) => stub.0,
+            None if symbol.binding() == STB_WEAK => addend as u64,
+            None => return Err(self.references.undefined(relocation.symbol, symbol)),
+        };
+        self.writer.store(relocation.offset, value).ok_or_else(out_of_place)
+    }
+
+    #[inline(never)]
+    fn apply_other(&mut self, relocation: &Relocation) -> Result<(), Problem> {
         let place = relocation.offset;
         let addend = relocation.addend;
         match relocation.kind {
             R_X86_64_NONE => return Ok(()),
             R_X86_64_RELATIVE | R_X86_64_RELATIVE64 => {
-                return self.store_relative(relocation).ok_or(Problem::RelocationPlace);
+                return self.store_relative(relocation).ok_or_else(out_of_place);
             }
             R_X86_64_IRELATIVE => {
                 self.indirect = true;
@@ -257,25 +376,13 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
             }
             _ => {}
         }
-        let symbol = self.symbols.get(relocation.symbol).ok_or(Problem::RelocationPlace)?;
-        let class = class_of(relocation.kind);
-        let definition = self.bind(relocation.symbol, &symbol, class);
-        let is_call = relocation.kind == R_X86_64_JUMP_SLOT;
-        if definition.is_none() && (is_call || symbol.binding() != STB_WEAK) {
-            // Weak or not, a function that nobody defines yet may be defined by the time it is called. Whether it is
-            // there programs ask by other relocations, which stay 0.
-            let stub = if is_call { self.process.missing_function(self.id, relocation.symbol) } else { None };
-            if let Some(stub) = stub {
-                return self.writer.store(place, stub.0).ok_or(Problem::RelocationPlace);
-            }
-            if symbol.binding() != STB_WEAK {
-                return Err(self.undefined(relocation.symbol, &symbol));
-            }
+        let symbol = self.references.symbols.get(relocation.symbol).ok_or_else(out_of_place)?;
+        self.bind(relocation.symbol, &symbol, class_of(relocation.kind));
+        let definition = self.last.definition;
+        if definition.is_none() && symbol.binding() != STB_WEAK {
+            return Err(self.references.undefined(relocation.symbol, &symbol));
         }
         let stored = match relocation.kind {
-            // S
-            R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => return self.store_value(place, definition, 0),
-            R_X86_64_64 => return self.store_value(place, definition, addend),
             R_X86_64_32 => {
                 let value = self.value(definition)?.0.wrapping_add_signed(addend);
                 let Ok(word) = u32::try_from(value) else {
@@ -285,7 +392,7 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
             }
             // S + A - P
             R_X86_64_PC32 => {
-                let at = self.object.address(place).0;
+                let at = self.references.object.address(place).0;
                 let value = self.value(definition)?.0.wrapping_add_signed(addend).wrapping_sub(at);
                 let Ok(word) = i32::try_from(value as i64) else {
                     return Err(self.overflow(&symbol, relocation.kind));
@@ -331,54 +438,42 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
             }
             other => return Err(Problem::RelocationType(other)),
         };
-        stored.ok_or(Problem::RelocationPlace)
+        stored.ok_or_else(out_of_place)
     }
 
-    /// The definition that a symbol of this object is bound to.
-    #[inline]
-    fn bind(&mut self, index: u32, symbol: &Symbol, class: Class) -> Option<Definition> {
-        let own = Definition { object: self.id, index, symbol: *symbol };
-        if symbol.binding() == STB_LOCAL || matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL) {
-            return Some(own);
+    /// Binds a symbol of this object: [`Bound::definition`].
+    #[inline(always)]
+    fn bind(&mut self, number: u32, symbol: &Symbol, class: Class) {
+        if bind::is_private(symbol) {
+            let own = Definition { object: self.references.requester, index: number, symbol: *symbol };
+            self.last = Bound { symbol: number, class: None, definition: Some(own) };
+            return;
         }
-        if let Some((last_index, last_class, definition)) = self.last
-            && last_index == index
-            && last_class == class
-        {
+        if self.last.symbol == number && self.last.class == Some(class) {
             self.watch.repeated();
-            return definition;
+            return;
         }
+        self.last.symbol = number;
+        self.last.class = Some(class);
         self.watch.begins(Work::Lookup);
-        let definition = bind_with(
-            self.index,
-            self.objects,
-            own,
-            self.symbols,
-            self.scopes,
-            class,
-            Some(&self.effort),
-            self.uniques,
-            self.watch,
-        );
+        self.last.definition = self.references.bind(number, symbol, class, self.uniques, self.watch);
         self.watch.ends(Work::Lookup);
-        if let Some(definition) = &definition
-            && definition.object != self.id
+        if let Some(definition) = &self.last.definition
+            && definition.object != self.references.requester
         {
-            self.process.bound(self.id, definition);
+            self.process.bound(self.references.requester, definition);
         }
-        self.last = Some((index, class, definition));
-        definition
     }
 
     /// S: the run-time value of a definition, 0 for none; of an IFUNC, what its resolver says.
     #[inline]
     fn value(&mut self, definition: Option<Definition>) -> Result<Addr, Problem> {
         let Some(definition) = definition else { return Ok(Addr(0)) };
-        let address = address_of(self.objects, &definition);
+        let address = bind::address_of(self.references.objects, &definition);
         if !is_indirect(&definition) {
             return Ok(address);
         }
-        if !self.objects[definition.object].holds_code(address) {
+        if !self.references.objects[definition.object].holds_code(address) {
             return Err(Problem::Resolver);
         }
         Ok(self.call_resolver(address))
@@ -388,24 +483,20 @@ impl<P: Process, W: Watch> Relocator<'_, '_, P, W> {
         let Some(definition) = definition else { return Ok(()) };
         let (wanted, given) = (symbol.0.st_size, definition.symbol.0.st_size);
         if given > wanted {
-            let name = self.symbols.shown_name(symbol);
-            self.process.copy_sizes_differ(self.id, name);
+            let name = self.references.symbols.shown_name(symbol);
+            self.process.copy_sizes_differ(self.references.requester, name);
         }
-        let source = &self.objects[definition.object].image;
+        let source = &self.references.objects[definition.object].image;
         let size = wanted.min(given);
         // Large variables are few: each is copied once.
-        if size > PAGE && !self.effort.spend((size / 64) as usize) {
+        if size > PAGE && !self.references.effort.spend((size / 64) as usize) {
             return Err(Problem::RelocationPlace);
         }
-        self.object.image.copy_from(place, source, definition.symbol.value(), size).ok_or(Problem::RelocationPlace)
-    }
-
-    fn undefined(&self, index: u32, symbol: &Symbol) -> Problem {
-        undefined(self.object, self.symbols, index, symbol)
+        self.references.object.image.copy_from(place, source, definition.symbol.value(), size).ok_or_else(out_of_place)
     }
 
     fn overflow(&self, symbol: &Symbol, kind: u32) -> Problem {
-        Problem::Overflow { symbol: self.symbols.shown_name(symbol).to_vec(), kind }
+        Problem::Overflow { symbol: self.references.symbols.shown_name(symbol).to_vec(), kind }
     }
 }
 
@@ -424,45 +515,11 @@ fn class_of(kind: u32) -> Class {
     }
 }
 
-/// Looks up what the relocations of an object refer to, and stores nothing (*glibc elf/rtld.c*, trace mode with `LD_WARN`).
-/// Reports each symbol that nobody defines; functions only if `now`.
-#[expect(clippy::too_many_arguments, reason = "one pass over one object, which touches all of these")]
-pub fn check(
-    objects: &Objects,
-    id: ObjectId,
-    scopes: &[&Scope],
-    uniques: &mut Uniques,
-    now: bool,
-    program: &[u8],
-    watch: &mut impl Watch,
-    report: &mut impl FnMut(Error),
-) {
-    let object = &objects[id];
-    let (Some(dynamic), Some(symbols), Some([rela, jmprel])) = (&object.dynamic, &object.symbols, tables(object))
-    else {
-        return;
-    };
-    let effort = Effort::new(symbolic_count(object));
-    let calls = (now || dynamic.binds_now()).then(|| jmprel.iter()).into_iter().flatten();
-    let mut last = None;
-    for relocation in rela.iter().chain(calls).map(Relocation::from) {
-        match relocation.kind {
-            R_X86_64_NONE | R_X86_64_RELATIVE | R_X86_64_RELATIVE64 | R_X86_64_IRELATIVE => continue,
-            _ => {}
-        }
-        let class = class_of(relocation.kind);
-        let Some(symbol) = symbols.get(relocation.symbol) else { continue };
-        let is_own = symbol.binding() == STB_LOCAL || matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL);
-        if is_own || last.replace((relocation.symbol, class)) == Some((relocation.symbol, class)) {
-            continue;
-        }
-        let own = Definition { object: id, index: relocation.symbol, symbol };
-        let found = bind_with(None, objects, own, symbols, scopes, class, Some(&effort), uniques, watch);
-        if found.is_none() && symbol.binding() != STB_WEAK {
-            let problem = undefined(object, symbols, relocation.symbol, &symbol);
-            report(Error::new(object.display_name(program), problem));
-        }
-    }
+/// The symbol that a relocation refers to, and what it wants to know of it; `None` for one that refers to none.
+pub fn reference(record: Rela) -> Option<(u32, Class)> {
+    let Relocation { kind, symbol, .. } = Relocation::from(record);
+    let has_none = matches!(kind, R_X86_64_NONE | R_X86_64_RELATIVE | R_X86_64_RELATIVE64 | R_X86_64_IRELATIVE);
+    (!has_none).then_some((symbol, class_of(kind)))
 }
 
 /// Number of relocations of `object` that name a symbol, or may.
@@ -471,78 +528,13 @@ pub fn symbolic_count(object: &Object) -> u64 {
     (dynamic.rela.size / RELA).saturating_sub(dynamic.relacount).saturating_add(dynamic.jmprel.size / RELA)
 }
 
-/// Looks `own`, a symbol that is neither local nor hidden, up in `scopes`.
-pub fn bind(
-    objects: &Objects,
-    own: Definition,
-    symbols: &Symbols,
-    scopes: &[&Scope],
-    class: Class,
-    uniques: &mut Uniques,
-    watch: &mut impl Watch,
-) -> Option<Definition> {
-    bind_with(None, objects, own, symbols, scopes, class, None, uniques, watch)
+/// The problem of a relocation whose place, or whose symbol, is not in its object. Made only where there is one: a problem
+/// that is not needed has to be taken apart again.
+#[cold]
+fn out_of_place() -> Problem {
+    Problem::RelocationPlace
 }
 
-// Inlined by force: with its many arguments, calls cost more than what a repeated body adds.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one lookup, and where it looks")]
-fn bind_with(
-    index: Option<&ScopeIndex>,
-    objects: &Objects,
-    own: Definition,
-    symbols: &Symbols,
-    scopes: &[&Scope],
-    class: Class,
-    effort: Option<&Effort>,
-    uniques: &mut Uniques,
-    watch: &mut impl Watch,
-) -> Option<Definition> {
-    let object = &objects[own.object];
-    let (name, gnu_hash) = hash::hashed_name(&symbols.strings, own.symbol.0.st_name, effort)?;
-    let version = symbols.version_index(own.index).and_then(|versym| object.versions.get(versym));
-    let reference = Reference { name, gnu_hash, version, class, newest: false, effort };
-    let mut search = |reference: &Reference| match index {
-        Some(index) => resolve::lookup_indexed(objects, index, reference, uniques, Some(own), &mut *watch),
-        None => {
-            resolve::lookup_watched(objects, scopes.iter().copied(), reference, None, uniques, Some(own), &mut *watch)
-        }
-    };
-    let found = search(&reference);
-    let protected = own.symbol.visibility() == STV_PROTECTED;
-    if protected
-        && own.symbol.is_defined()
-        && let Some(other) = found
-        && other.object != own.object
-    {
-        // A protected symbol is its object's own, unless the executable holds the function's canonical address
-        // (glibc elf/dl-lookup.c, _dl_lookup_symbol_x): that is so when a search for a call ends here.
-        let call = Reference { class: Class::Call, ..reference };
-        if class == Class::Call || search(&call).is_some_and(|definition| definition.object != own.object) {
-            watch.bound(objects, own.object, &reference, &own, protected);
-            return Some(own);
-        }
-    }
-    if let Some(definition) = &found {
-        watch.bound(objects, own.object, &reference, definition, protected);
-    }
-    found
-}
-
-/// Where a definition is in the process: S, before any resolver is asked.
-#[inline]
-pub fn address_of(objects: &Objects, definition: &Definition) -> Addr {
-    if definition.symbol.is_absolute() {
-        return Addr(definition.symbol.0.st_value);
-    }
-    objects[definition.object].address(definition.symbol.value())
-}
-
-/// The problem of a symbol that nobody defines.
-pub fn undefined(object: &Object, symbols: &Symbols, index: u32, symbol: &Symbol) -> Problem {
-    let version = symbols
-        .version_index(index)
-        .and_then(|versym| object.versions.get(versym))
-        .map(|version| version.name.to_vec());
-    Problem::UndefinedSymbol { name: symbols.shown_name(symbol).to_vec(), version }
-}
+#[cfg(test)]
+#[path = "relocate_tests.rs"]
+mod tests;

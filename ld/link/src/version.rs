@@ -36,9 +36,13 @@ const INDEX: u16 = 0x7fff;
 
 impl<'m> Versions<'m> {
     pub fn decode(image: &Image<'m>, dynamic: &Dynamic<'m>) -> Versions<'m> {
-        let mut versions = Versions::default();
+        // Tables that grow leave twice their size behind in the arena, so there is room from the beginning: as much as the
+        // object says, but that need not be true. Of a file three versions are needed, or fewer.
+        let most = |count: u64| count.min(256) as usize;
+        let indices = most(dynamic.verdefnum.saturating_add(dynamic.verneednum.saturating_mul(3)).saturating_add(2));
+        let mut versions = Versions { by_index: Vec::with_capacity(indices), defined: None };
         if let Some(at) = dynamic.verdef {
-            let mut defined = Vec::new();
+            let mut defined = Vec::with_capacity(most(dynamic.verdefnum));
             for definition in version::definitions(image, dynamic.strings, at) {
                 defined.push((definition.hash, definition.name));
                 if definition.flags & VER_FLG_BASE == 0 {
@@ -64,6 +68,12 @@ impl<'m> Versions<'m> {
             self.by_index.resize(index + 1, None);
         }
         self.by_index[index] = Some(Version { name, hash, exact: false });
+    }
+
+    /// Whether the object defines any version.
+    #[inline(always)]
+    pub fn are_defined(&self) -> bool {
+        self.defined.is_some()
     }
 
     /// The version of a symbol, from its `Elf64_Versym`.

@@ -54,35 +54,38 @@ enum Source {
     Default = 0x40,
 }
 
-type SymbolBinding = unsafe extern "C" fn(*mut Symbol, u32, *mut usize, *mut usize, *mut u32, *const c_char) -> usize;
-type CallEntry = unsafe extern "C" fn(
-    *mut Symbol,
-    u32,
-    *mut usize,
-    *mut usize,
-    *mut CallRegisters,
-    *mut u32,
-    *const c_char,
-    *mut c_long,
-) -> usize;
-type CallReturn = unsafe extern "C" fn(
-    *mut Symbol,
-    u32,
-    *mut usize,
-    *mut usize,
-    *const CallRegisters,
-    *mut CallResults,
-    *const c_char,
-) -> u32;
+/// Names the types of an auditor's functions.
+macro_rules! auditor_functions {
+    ($($name:ident($($argument:ty),*) -> $result:ty;)*) => {
+        // SAFETY: an auditor that has a function of such a name promises the type that `<link.h>` declares for it; the
+        // checkpoints, its only callers, pass records that live during the call.
+        $(type $name = unsafe extern "C" fn($($argument),*) -> $result;)*
+    };
+}
+
+auditor_functions! {
+    ActivityChange(*mut usize, u32) -> ();
+    ObjectSearch(*const c_char, *mut usize, u32) -> *const c_char;
+    ObjectOpening(*mut u8, c_long, *mut usize) -> u32;
+    ObjectClosing(*mut usize) -> u32;
+    BeforeInitializers(*mut usize) -> ();
+    SymbolBinding(*mut Symbol, u32, *mut usize, *mut usize, *mut u32, *const c_char) -> usize;
+    CallEntry(
+        *mut Symbol, u32, *mut usize, *mut usize, *mut CallRegisters, *mut u32, *const c_char, *mut c_long
+    ) -> usize;
+    CallReturn(
+        *mut Symbol, u32, *mut usize, *mut usize, *const CallRegisters, *mut CallResults, *const c_char
+    ) -> u32;
+}
 
 /// What one auditor wants to be called for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Auditor {
-    activity: Option<unsafe extern "C" fn(*mut usize, u32)>,
-    objsearch: Option<unsafe extern "C" fn(*const c_char, *mut usize, u32) -> *const c_char>,
-    objopen: Option<unsafe extern "C" fn(*mut u8, c_long, *mut usize) -> u32>,
-    objclose: Option<unsafe extern "C" fn(*mut usize) -> u32>,
-    preinit: Option<unsafe extern "C" fn(*mut usize)>,
+    activity: Option<ActivityChange>,
+    objsearch: Option<ObjectSearch>,
+    objopen: Option<ObjectOpening>,
+    objclose: Option<ObjectClosing>,
+    preinit: Option<BeforeInitializers>,
     symbind: Option<SymbolBinding>,
     pltenter: Option<CallEntry>,
     pltexit: Option<CallReturn>,
@@ -218,9 +221,7 @@ pub fn closing(process: &Process, id: ObjectId) {
 }
 
 /// `_dl_audit_preinit`, called by libc before the program's initializers: checkpoint.
-///
-/// # Safety
-/// `map` is the link map of a loaded object.
+// SAFETY: libc alone calls, with the link map of the program.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_audit_preinit(map: *mut u8) {
     let process = Process::get();
@@ -320,11 +321,10 @@ impl<'p> Auditing<'p> {
     /// An object has joined the namespace: it gets its link map now, to be shown.
     pub fn added(&mut self, objects: &Objects, id: ObjectId) {
         let (process, namespace) = (self.process, self.namespace);
+        let place = Place::end_of(process, namespace);
+        let place = Place { interpreter: place.interpreter.filter(|_| !self.at_start), ..place };
         // SAFETY: the load lock is held.
-        let (states, members) = unsafe { (process.states.get_mut(), namespace.members.get()) };
-        let last = members.iter().rev().find_map(|id| Some(states.get(id.0 as usize)?.as_ref()?.map));
-        let interpreter = states[process.interpreter.0 as usize].as_ref().map(|state| state.map);
-        let place = Place { namespace: namespace.id, last, interpreter: interpreter.filter(|_| !self.at_start) };
+        let states = unsafe { process.states.get_mut() };
         publish::add_objects(process.layout, process.global_record, objects, states, place, &[id], asked(process));
         if objects[id].kind == Kind::Interpreter && process.layout.version < REORDERED {
             return;

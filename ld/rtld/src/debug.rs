@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use alloc::ffi::CString;
 use folio_elf::Lossy;
-use folio_glibc::debug::NAMES;
+use folio_glibc::debug::names;
 use folio_glibc::layout::{Layout, Version};
 use folio_link::error::Error;
 use folio_link::object::{Kind, Object, ObjectId};
@@ -89,7 +89,7 @@ pub fn publish(layout: &Layout, ro: Record) {
 pub fn help(has_tls: bool) -> ! {
     let mut output = Output::stdout();
     output.push(b"Valid options for the LD_DEBUG environment variable are:\n\n");
-    for (name, categories, text) in NAMES {
+    for (name, categories, text) in names() {
         if has_tls || !C::TLS.union(C::SECURITY).contains(categories) {
             let _ = writeln!(output, "  {name:10}  {text}");
         }

@@ -7,4 +7,7 @@ pub mod execute;
 pub mod files;
 pub mod initialise;
 pub mod map;
+pub mod origin;
+pub mod own;
 pub mod scope;
+pub mod seal;

@@ -19,6 +19,7 @@ mod processor;
 mod profile;
 mod report;
 mod start;
+mod sync;
 
 use folio_runtime::allocator::{Arena, FirstRegion};
 

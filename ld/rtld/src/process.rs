@@ -137,6 +137,8 @@ pub struct Process {
     pub vdso: Option<ObjectId>,
     /// The program's name in messages: `argv[0]`.
     pub program: &'static [u8],
+    /// The executable's file, as it was asked for.
+    pub program_file: &'static CStr,
     pub arguments: Arguments,
     /// What takes the place of `LD_LIBRARY_PATH` came with `--library-path`.
     pub ld_library_path_by_option: bool,
@@ -156,6 +158,7 @@ pub struct Arguments {
     pub envp: *mut *mut c_char,
 }
 
+#[unsafe(link_section = ".data.rel.ro.after_start")]
 static PROCESS: AtomicPtr<Process> = AtomicPtr::new(core::ptr::null_mut());
 
 impl Process {

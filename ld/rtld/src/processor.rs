@@ -4,13 +4,17 @@
 //! Instructions that read the processor's description and change nothing, and system calls that choose the processor.
 #![allow(unsafe_code)]
 
+mod record;
+
 use core::arch::x86_64::{__cpuid_count, _xgetbv};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use folio_glibc::cpu::{self, CpuidResult, Dump, Extent, Kernel, Memo, Place, Processor, StateSave, Summary};
+use folio_glibc::cpu::record::Recorded;
+use folio_glibc::cpu::{self, CpuidResult, Dump, Extent, Kernel, Memo, OSXSAVE, Place, Processor, StateSave, Summary};
 use folio_glibc::layout::Layout;
 use folio_glibc::tunables::Values;
+use folio_link::error::{Error, Problem};
 use folio_link::resolve::Definition;
 use folio_runtime::stack::Stack;
 use folio_runtime::syscall::syscall;
@@ -19,7 +23,9 @@ use linux_raw_sys::auxvec::{AT_HWCAP2, AT_MINSIGSTKSZ, AT_PLATFORM};
 use linux_raw_sys::general::{__NR_getcpu, __NR_sched_getaffinity, __NR_sched_setaffinity};
 
 use crate::abi::record::Record;
+use crate::image::own;
 use crate::process::Process;
+use crate::report::{self, LOADING};
 
 /// Bytes of the area for the vector state; 0: `fxsave`.
 #[unsafe(no_mangle)]
@@ -38,8 +44,7 @@ pub struct Cpuid;
 
 impl Processor for Cpuid {
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult {
-        let result = __cpuid_count(leaf, subleaf);
-        CpuidResult { eax: result.eax, ebx: result.ebx, ecx: result.ecx, edx: result.edx }
+        __cpuid_count(leaf, subleaf).into()
     }
 
     fn xgetbv(&mut self) -> u64 {
@@ -53,8 +58,10 @@ impl Processor for Cpuid {
     }
 }
 
-/// The operating system lets XGETBV be used: leaf 1, `ecx`.
-const OSXSAVE: u32 = 1 << 27;
+/// The processor that runs this, by the record of this boot where there is one that holds.
+pub type Source = Recorded<'static, Cpuid>;
+
+pub use record::{read as read_record, source};
 
 /// Asks one processor after the other, of those that this thread may run on, for all that CPUID answers. The thread stays on
 /// the last one. Where the kernel does not let it choose, it asks the one that it is on (*glibc elf/dl-iterate_cpu.h*).
@@ -103,7 +110,7 @@ static FOLIO_VECTOR_WIDTH: AtomicU32 = AtomicU32::new(16);
 pub fn describe_vector_width() {
     const AVX: u64 = 0x6;
     const AVX512: u64 = 0xe6;
-    let mut processor = Cpuid;
+    let mut processor = source();
     let state = if processor.cpuid(1, 0).ecx & OSXSAVE == 0 { 0 } else { processor.xgetbv() };
     let width = if state & AVX512 == AVX512 {
         64
@@ -123,7 +130,7 @@ fn describe_vector_state(summary: &Summary) {
         StateSave::Xsavec => COMPACTED,
     };
     FOLIO_XSAVE_MASK.store(STATE_COMPONENTS | compacted, Ordering::Relaxed);
-    FOLIO_XSAVE_SIZE.store(summary.tlsdesc_state_size as usize, Ordering::Relaxed);
+    FOLIO_XSAVE_SIZE.store(summary.whole_state_size as usize, Ordering::Relaxed);
 }
 
 /// What the kernel said of the processor.
@@ -150,16 +157,21 @@ pub fn complete(process: &Process) {
     // SAFETY: tunables do not change after the start.
     let tunables = unsafe { process.tunables.get() };
     let mut whole = alloc::vec![0; usize::from(layout.cpu.size)];
-    let summary = cpu::fill(layout, &mut Memo::new(Cpuid), &kernel, tunables, Extent::Whole, &mut whole);
+    let summary = cpu::fill(layout, &mut Memo::new(source()), &kernel, tunables, Extent::Whole, &mut whole);
     describe_vector_state(&summary);
     // Other threads may be reading what is there already.
     let cpu = &layout.cpu;
     let size = usize::from(cpu.xsave_state_size)..usize::from(cpu.xsave_state_size) + 8;
     let full = usize::from(cpu.xsave_state_full_size)..usize::from(cpu.xsave_state_full_size) + 4;
     let leaves = usize::from(cpu.features)..usize::from(cpu.features) + 32 * usize::from(cpu.leaves);
-    for at in [size, full, leaves].into_iter().flat_map(|range| range.step_by(4)) {
-        let word = u32::from_ne_bytes(core::array::from_fn(|byte| whole[at + byte]));
-        ro.put(layout.global_ro.cpu_features + at as u16, word);
+    let written = own::change(process, || {
+        for at in [size, full, leaves].into_iter().flat_map(|range| range.step_by(4)) {
+            let word = u32::from_ne_bytes(core::array::from_fn(|byte| whole[at + byte]));
+            ro.put(layout.global_ro.cpu_features + at as u16, word);
+        }
+    });
+    if let Err(errno) = written {
+        report::fatal(process.program, LOADING, &Error::new(b"", Problem::Protect(errno)));
     }
 }
 
@@ -178,7 +190,7 @@ pub fn fill_cpu_features(
     stack: &Stack,
     layout: &Layout,
     ro: Record,
-    memo: &mut Memo<Cpuid>,
+    memo: &mut Memo<Source>,
     tunables: &mut Values,
     extent: Extent,
 ) -> Summary {

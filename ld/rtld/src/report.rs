@@ -3,12 +3,21 @@
 use core::fmt::{self, Display, Write};
 
 use folio_elf::Lossy;
-use folio_link::error::Error;
+use folio_link::error::{Error, Problem};
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
 
 /// What glibc says before every sentence about a start that failed.
 pub const LOADING: &str = "error while loading shared libraries";
+
+/// What is said before the sentence about an object that cannot be relocated: glibc knows one other occasion (*glibc
+/// elf/dl-lookup.c, _dl_lookup_symbol_x*).
+pub fn occasion(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::UndefinedSymbol { .. } => "symbol lookup error",
+        _ => LOADING,
+    }
+}
 
 /// Exit status of a program that could not be started, by the shell's convention and glibc's (`_dl_fatal_printf`).
 pub const FAILURE: i32 = 127;
@@ -40,5 +49,11 @@ pub fn fatal(program: &[u8], when: &str, what: &Error) -> ! {
 /// Ends the process with a sentence about the program.
 pub fn refuse(program: &[u8], what: &dyn Display) -> ! {
     line(format_args!("{}: {what}", Lossy(program)));
+    exit_group(FAILURE)
+}
+
+/// Ends the process with a sentence that stands for itself, without the program's name before it.
+pub fn end(sentence: fmt::Arguments) -> ! {
+    line(sentence);
     exit_group(FAILURE)
 }

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod handover;
 pub mod inventory;
 pub mod list;
+pub mod machine;
 pub mod main_thread;
 pub mod options;
 pub mod static_tls;
@@ -48,7 +49,7 @@ use crate::audit::Auditors;
 use crate::debug::{self, Categories, Phase};
 use crate::dl::{find_object, tls};
 use crate::image::initialise::{self, Edges};
-use crate::image::{execstack, execute};
+use crate::image::{execstack, execute, own, seal};
 use crate::namespace::Namespace;
 use crate::process::{Arguments, Guarded, LibcFunctions, Process, ScopeName, function};
 use crate::processor;
@@ -71,6 +72,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
         exit_group(5);
     }
     let auxiliary = if environment.show_auxv { auxv::snapshot(&stack) } else { Vec::new() };
+    processor::read_record(&stack, &environment, secure);
     let mut objects = Objects::new();
     let span = Span::of(Profiled::Adopt);
     let mut cast = cast::adopt(&mut stack, &mut objects, &environment);
@@ -109,6 +111,10 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
 
 /// Runs the initializers, and gives what the program starts with.
 fn enter(process: &Process, stack: &Stack) -> Start {
+    if let Err(error) = own::protect(process) {
+        report::fatal(process.program, LOADING, &error);
+    }
+    seal::start(process);
     debug::statistics(process);
     let span = Span::of(Profiled::Initialise);
     initialise::start(process);
@@ -157,7 +163,7 @@ fn publish_process(
     environment: &Environment,
     secure: bool,
     objects: Objects<'static>,
-    mut discovery: Discovery,
+    discovery: Discovery,
     cast: &mut Cast,
     layout: &'static Layout,
 ) -> &'static Process {
@@ -171,11 +177,10 @@ fn publish_process(
     publish::kernel_facts(layout, ro, stack);
     debug::publish(layout, ro);
     let span = Span::of(Profiled::Processor);
-    processor::fill_cpu_features(stack, layout, ro, &mut discovery.memo, &mut tunables, Extent::Libc);
+    let mut memo = discovery.machine.memo.borrow_mut();
+    processor::fill_cpu_features(stack, layout, ro, &mut memo, &mut tunables, Extent::Libc);
     drop(span);
-    // In a direct start the kernel made the stack for Folio, which needs none that is executable.
-    let executable_stack = cast.options.is_none() && execstack::is_wanted_by(&objects[cast.executable]);
-    let stack_flags = execstack::flags(layout, executable_stack);
+    let stack_flags = execstack::at_start(layout, &tunables, &objects[cast.executable], cast.options.is_some());
     publish::prepare_global(layout, global, stack_flags);
     let mut states = Vec::new();
     publish::add_objects(layout, global, &objects, &mut states, Place::START, &discovery.members, cast.auditors.len());
@@ -197,6 +202,7 @@ fn publish_process(
         interpreter: cast.interpreter,
         vdso: cast.vdso,
         program: cast.program,
+        program_file: cast.program_file,
         arguments: Arguments { argc: stack.argc() as i32, argv: stack.argv(), envp: stack.envp() },
         ld_library_path_by_option: cast.options.is_some_and(|options| options.ld_library_path.is_some()),
         bind_now: environment.bind_now,
@@ -272,17 +278,14 @@ fn bind(process: &'static Process, cast: &Cast, sorted: &[usize], initialise_tls
     // SAFETY: one thread.
     *unsafe { process.libc.get_mut() } = LibcFunctions { mutex_lock: None, mutex_unlock: None, ..functions };
     publish::functions(process);
-    if let Some(vdso) = process.vdso {
-        // SAFETY: one thread.
-        publish::vdso(layout, process.ro, &objects[vdso], unsafe { process.state(vdso) }.map);
-    }
     debug::initial_scopes(process);
     drop(span);
     let (phase, span) = (Phase::relocation(), Span::of(Profiled::Relocate));
     let mut failed = false;
     execute::relocate(process, sorted, process.bind_now, None, &mut |error| {
-        debug::failed("symbol lookup error", &error, false);
-        report::error(cast.program, "symbol lookup error", &error);
+        let occasion = report::occasion(&error.problem);
+        debug::failed(occasion, &error, false);
+        report::error(cast.program, occasion, &error);
         failed = true;
     });
     drop((phase, span));
@@ -334,6 +337,7 @@ fn publish_scopes(process: &Process, cast: &Cast) -> Vec<usize> {
     // The executable's come with the main search list.
     // SAFETY: one thread.
     unsafe { publish::global_scope(process, &process.base) };
+    publish::initial_scope(process);
     let mut list: Vec<usize> = global.objects.iter().map(|id| id.0 as usize).collect();
     let main = process.executable.0 as usize;
     order::lead(&mut list, main);
@@ -359,7 +363,7 @@ fn birth(process: &Process, stack: &Stack, rseq: Option<(u64, u32)>) -> Birth {
         static_size: tls::largest_block() as u64,
         align: block.align(),
         // SAFETY: AT_RANDOM is the address of 16 bytes.
-        random: if random == 0 { [0; 16] } else { unsafe { *core::ptr::with_exposed_provenance(random) } },
+        random: if random == 0 { &[0; 16] } else { unsafe { &*core::ptr::with_exposed_provenance(random) } },
         stack_end: stack.pointer().expose_provenance(),
         rseq,
         register_rseq: tunables.number("glibc.pthread.rseq").unwrap_or(1) != 0,

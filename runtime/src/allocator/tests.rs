@@ -34,7 +34,7 @@ fn classes_cover_their_sizes_without_gaps() {
             panic!("no class for {size}")
         };
         assert!(chunk >= size && chunk % GRAIN == 0 && index < CLASSES, "{size} in {chunk}");
-        assert!(size <= 128 || (chunk - size) * 4 < size, "{size} in {chunk} wastes a quarter");
+        assert!(size <= 128 || (chunk - size) * 8 < size, "{size} in {chunk} wastes an eighth");
         assert!(index == last_index && (chunk == last_size || size == 0) || index == last_index + 1, "{size}");
         (last_index, last_size) = (index, chunk);
         seen.insert(index);

@@ -113,13 +113,21 @@ fn directories() -> Vec<u8> {
     })
 }
 
+/// As many libraries to preload as a list has room for, none of which is there.
+fn preloads() -> Vec<u8> {
+    let mut files = seeds::objects();
+    files.push([&b"\0"[..], &b"x ".repeat(LARGE / 2)].concat());
+    Archive { settings: [0; 4], files }.write()
+}
+
 /// All of them, by name.
-pub fn inputs() -> [(&'static str, Vec<u8>); 5] {
+pub fn inputs() -> [(&'static str, Vec<u8>); 6] {
     [
         ("endless chain", endless_chain()),
         ("one name", one_name()),
         ("long names", long_names()),
         ("versions", versions()),
         ("directories", directories()),
+        ("preloads", preloads()),
     ]
 }

@@ -19,6 +19,7 @@ pub mod link;
 pub mod memory;
 pub mod meter;
 pub mod mutate;
+pub mod processors;
 pub mod seeds;
 pub mod texts;
 
@@ -115,7 +116,16 @@ pub mod targets {
         bound: Bound { steps: [1000, 100_000], memory: [16, 4096] },
         ..target("tunables", texts::tunables, seeds::tunables)
     };
-    pub const debug: Target = target("debug", texts::debug, seeds::debug_options);
+    pub const cpu_record: Target = Target {
+        // The rules of nine releases ask some hundred questions each, and an answer is looked for among all.
+        bound: Bound { steps: [1000, 1_000_000], memory: [16, 20_000] },
+        ..target("cpu_record", processors::cpu_record, seeds::cpu_records)
+    };
+    pub const debug: Target = Target {
+        // Each word is looked for in a text of all names.
+        bound: Bound { steps: [500, 20_000], ..Bound::VIEW },
+        ..target("debug", texts::debug, seeds::debug_options)
+    };
     pub const preload: Target = target("preload", texts::preload, seeds::preload_lists);
     pub const link: Target = Target {
         shape: Shape::Archive,
@@ -123,7 +133,7 @@ pub mod targets {
         ..target("link", link::link, seeds::programs)
     };
 
-    pub const ALL: [Target; 15] = [
+    pub const ALL: [Target; 16] = [
         header,
         placement,
         dynamic,
@@ -136,6 +146,7 @@ pub mod targets {
         cache,
         search,
         tunables,
+        cpu_record,
         debug,
         preload,
         link,

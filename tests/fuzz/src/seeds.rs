@@ -6,10 +6,13 @@ use std::sync::LazyLock;
 use std::{env, fs, process};
 
 use folio_elf::Vaddr;
+use folio_glibc::cpu::CpuidResult;
+use folio_glibc::cpu::record::{self, Answer, Auxiliary, Header};
 use folio_link::{Kind, Object};
 
 use crate::archive::Archive;
 use crate::decoders;
+use crate::elf_fields::{replace, table_at, value};
 use crate::memory::Memory;
 
 const LIBRARY_A: &str = r#"
@@ -222,8 +225,44 @@ pub fn tunables() -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.to_vec()).collect()
 }
 
+/// Records of a processor of each vendor, as far as the rules have to look at them.
+pub fn cpu_records() -> Vec<Vec<u8>> {
+    let vendors = [b"GenuineIntel", b"AuthenticAMD", b"HygonGenuine", b"CentaurHauls"];
+    let record = |name: &[u8; 12]| {
+        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| name[at + byte]));
+        let answers = [
+            (0, 0, [0x1c, word(0), word(8), word(4)]),
+            (1, 0, [0x0080_0f11, 0x0010_0800, 0x7ed8_320b, 0x178b_fbff]),
+            (2, 0, [0x7603_6301, 0x00f0_b5ff, 0, 0x00c3_0000]),
+            (4, 0, [0x0000_4121, 0x01c0_003f, 63, 0]),
+            (4, 1, [0x0000_4163, 0x03c0_003f, 8191, 2]),
+            (7, 0, [1, 0x219c_91a9, 0x0040_0000, 0x10]),
+            (0xb, 0, [1, 2, 0x100, 0]),
+            (0xb, 1, [5, 20, 0x201, 0]),
+            (0xd, 0, [7, 832, 832, 0]),
+            (0xd, 1, [0xf, 832, 0, 0]),
+            (0xd, 2, [256, 576, 0, 0]),
+            (0x8000_0000, 0, [0x8000_0020, 0, 0, 0]),
+            (0x8000_0001, 0, [0, 0, 0x35c2_33ff, 0x2fd3_fbff]),
+            (0x8000_0006, 0, [0, 0, 512 << 16 | 0x6140, 0x0100_9140]),
+            (0x8000_001d, 3, [0x0001_c163, 0x03c0_003f, 16383, 0]),
+        ];
+        let answers = answers.map(|(leaf, subleaf, [eax, ebx, ecx, edx])| Answer {
+            leaf,
+            subleaf,
+            registers: CpuidResult { eax, ebx, ecx, edx },
+        });
+        let auxiliary = Auxiliary { hwcap: 0x178b_fbff, hwcap2: 2, minsigstksz: 3376 };
+        record::encode(&Header { written: 1_800_000_000, boot: 1, auxiliary, xcr0: 7 }, &answers)
+    };
+    vendors.map(record).to_vec()
+}
+
 pub fn debug_options() -> Vec<Vec<u8>> {
-    vec![b"libs,files:bindings versions".to_vec(), b"all,statistics,unused,help,nonsense".to_vec()]
+    // The last has as many words as its size allows, none of which is a name.
+    let words: [&[u8]; 3] =
+        [b"libs,files:bindings versions", b"all,statistics,unused,help,nonsense", &b"x ".repeat(1 << 11)];
+    words.map(<[u8]>::to_vec).to_vec()
 }
 
 pub fn preload_lists() -> Vec<Vec<u8>> {
@@ -251,7 +290,27 @@ pub fn programs() -> Vec<Vec<u8>> {
         files.push(lists.to_vec());
         Archive { settings: [settings, 0, 0, 0], files }.write()
     };
-    lists.into_iter().map(program).collect()
+    lists.into_iter().map(program).chain([long_table()]).collect()
+}
+
+/// So many objects that their scope gets an index, one of which has so many relocations that a scout goes ahead of them; with
+/// no more libraries than leave room for changes.
+fn long_table() -> Vec<u8> {
+    const RELA: u64 = 7;
+    const RELASZ: u64 = 8;
+    let mut files = objects();
+    for _ in 0..2 {
+        files.extend_from_within(1..3);
+    }
+    files.push(FILES.b.clone());
+    let lengthen = |file: &mut Vec<u8>| {
+        let records = table_at(file, RELA)?.get(..value(file, RELASZ)? as usize)?;
+        let table = records.repeat(400_usize.div_ceil(records.len() / 24));
+        replace(file, RELA, &table)
+    };
+    lengthen(&mut files[1]).expect("it has relocations");
+    files.push(b"\0liba.so libb.so libc.so libd.so libe.so libf.so libg.so\0\0exported\0single".to_vec());
+    Archive { settings: [0; 4], files }.write()
 }
 
 /// Writes each target's seeds to a folder of its name, for libFuzzer.

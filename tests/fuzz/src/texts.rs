@@ -1,6 +1,6 @@
 //! Targets for what is text, or made by tools from text: ld.so.cache, path lists, tunables, `LD_DEBUG`, lists of preloads.
 
-use folio_glibc::debug::{Categories, NAMES};
+use folio_glibc::debug::{Categories, names};
 use folio_glibc::tables;
 use folio_glibc::tunables::{Values, Warning};
 use folio_link::search::cache::{self, Cache, Hwcaps};
@@ -95,7 +95,7 @@ pub fn search(bytes: &[u8]) {
         system_directories: search::DEBIAN_AMD64,
         lib: b"lib/x86_64-linux-gnu",
         platform: flag(3).then_some(b"haswell"),
-        hwcaps: if flag(4) { HWCAPS } else { Hwcaps::default() },
+        machine: if flag(4) { &HWCAPS } else { &Hwcaps::NONE },
     };
     // It is the directory that a path lies in, which the kernel would not give longer.
     let origin = text();
@@ -146,7 +146,7 @@ pub fn tunables(bytes: &[u8]) {
 pub fn debug(bytes: &[u8]) {
     let mut unknown = 0;
     let categories = Categories::parse(bytes, |word| {
-        assert!(!word.is_empty() && NAMES.iter().all(|(name, ..)| name.as_bytes() != word));
+        assert!(!word.is_empty() && names().all(|(name, ..)| name.as_bytes() != word));
         unknown += 1;
     });
     assert!(Categories::all().contains(categories) && unknown <= bytes.len().div_ceil(2));

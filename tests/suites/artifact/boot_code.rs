@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind};
-use object::elf::SHT_RELA;
-use object::read::elf::{FileHeader, Rela, SectionHeader};
+use object::read::elf::{FileHeader, SectionHeader};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use super::Elf;
@@ -64,11 +63,11 @@ fn relocated_slots(elf: &Elf) -> Result<BTreeSet<u64>> {
     let (endian, data) = (elf.endian(), elf.data());
     let mut slots = BTreeSet::new();
     for section in elf.elf_header().section_headers(endian, data)? {
-        if section.sh_type(endian) == SHT_RELA {
-            let (relocations, _) = section.rela(endian, data)?.context("a SHT_RELA section")?;
-            slots.extend(relocations.iter().map(|relocation| relocation.r_offset(endian)));
+        if let Some(list) = section.relr(endian, data)? {
+            slots.extend(list);
         }
     }
+    anyhow::ensure!(!slots.is_empty(), "no word is relocated");
     Ok(slots)
 }
 

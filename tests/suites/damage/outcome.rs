@@ -48,6 +48,9 @@ impl Ending {
     pub fn of(traced: &Traced, expected: &Outcome) -> Ending {
         let Traced { outcome, started, ran, fault, wild } = traced;
         let said = String::from_utf8_lossy(&outcome.stderr);
+        // Compiled code keeps the stack pointer a multiple of 8. Code in the middle of which a wrong address led, and which took
+        // more from the stack than it had put there, returns with another.
+        let is_off_stack = fault.is_some_and(|fault| !fault.stack_pointer.is_multiple_of(8));
         let in_loader = fault.is_some_and(|fault| fault.in_loader.is_some());
         if said.contains("internal error") || said.contains("panicked") {
             return Ending::Panic;
@@ -61,6 +64,7 @@ impl Ending {
         match outcome.status {
             _ if !started => Ending::KernelRefused,
             Status::Timeout if in_loader => Ending::LoaderHangs,
+            Status::Signal(_) if is_off_stack && !ran => Ending::Misled,
             Status::Signal(_) if in_loader && !ran => Ending::LoaderFault,
             Status::Signal(_) if in_loader => Ending::LoaderMisused,
             Status::Signal(_) | Status::Timeout if !ran => Ending::Misled,

@@ -57,6 +57,22 @@ int main(int argc, char **argv) {
     }
     look();
     struct state before = look();
+    if (!strcmp(argv[1], "close")) {
+        void *library = dlopen(argv[2], RTLD_NOW);
+        if (!library || !works(library)) return 20;
+        getppid();
+        int status = dlclose(library);
+        getppid();
+        if (status) return 21;
+        struct state after = look();
+        if (after.objects != before.objects) return 22;
+        if (after.descriptors != before.descriptors) return 23;
+        if (dlopen(argv[2], RTLD_NOW | RTLD_NOLOAD) || dlopen("libinner.so", RTLD_NOW | RTLD_NOLOAD)) return 24;
+        dlerror();
+        puts(after.mappings == before.mappings ? "closed" : "left mappings");
+        library = dlopen(argv[2], RTLD_NOW);
+        return library && works(library) && !dlclose(library) ? 0 : 25;
+    }
     getppid();
     void *library = dlopen(argv[2], RTLD_NOW);
     getppid();
@@ -86,6 +102,20 @@ echo 'int one;' | gcc -x c -fPIC -shared -o libone.so -
 for number in $(seq 60); do cp libone.so "libpart$number.so"; done
 gcc -O1 -fPIC -shared -o libmany.so outer.c -L. -Wl,--no-as-needed -linner $(seq -f -lpart%g 60)
 gcc -O1 -fPIE -pie -o guest guest.c
+cat > auditor.c <<'END'
+#define _GNU_SOURCE
+#include <link.h>
+#include <stdint.h>
+#include <stdlib.h>
+static int objects;
+unsigned la_version(unsigned version) { return version; }
+unsigned la_objopen(struct link_map *map, Lmid_t namespace, uintptr_t *cookie) {
+    (void)map, (void)namespace, (void)cookie;
+    free(malloc(10000));
+    return objects++, LA_FLG_BINDTO | LA_FLG_BINDFROM;
+}
+END
+gcc -O1 -fPIC -shared -o auditor.so auditor.c
 "#;
 
 /// Builds it in a folder; gives the program.

@@ -13,12 +13,12 @@ const STYLE: &str = include_str!("page.css");
 
 /// What a call is about, in colours.
 const TONES: [Tone; 6] = [
-    Tone { letter: 'f', label: "find and open files", light: "#6ea8dc", dark: "#4b86bd" },
-    Tone { letter: 'm', label: "map files: shared until written", light: "#1f9e89", dark: "#2bb59d" },
-    Tone { letter: 'd', label: "memory of the process's own", light: "#9a63c9", dark: "#a877d6" },
-    Tone { letter: 'p', label: "protect and give back", light: "#f0913a", dark: "#f09a48" },
-    Tone { letter: 't', label: "the first thread", light: "#e8cf7a", dark: "#c9ab4a" },
-    Tone { letter: 'x', label: "the program", light: "#b4afa5", dark: "#5d5f66" },
+    Tone::new('f', "find and open files", "#6ea8dc", "#4b86bd"),
+    Tone::new('m', "map files: shared until written", "#1f9e89", "#2bb59d"),
+    Tone::new('d', "memory of the process's own", "#9a63c9", "#a877d6"),
+    Tone::new('p', "protect and give back", "#f0913a", "#f09a48"),
+    Tone::new('t', "the first thread", "#e8cf7a", "#c9ab4a"),
+    Tone::new('x', "the program", "#b4afa5", "#5d5f66"),
 ];
 
 fn letter(role: Role) -> char {
@@ -59,7 +59,7 @@ pub fn html(comparison: &Comparison, title: &str) -> String {
         calls(comparison),
     ]
     .concat();
-    let style = format!("{}{STYLE}", tone::rules(&TONES));
+    let style = format!("{}{STYLE}", tone::rules(TONES.iter()));
     Page { title: &format!("{title}: glibc and Folio"), style: &style, body: &body, script: "" }.html()
 }
 

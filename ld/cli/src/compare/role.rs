@@ -205,7 +205,7 @@ fn rights(protection: &str) -> String {
 }
 
 fn base_name(path: &str) -> String {
-    path.rsplit('/').next().unwrap_or(path).to_owned()
+    crate::draw::base_name(path).to_owned()
 }
 
 /// The folder part of a path, without the slash.

@@ -1,14 +1,12 @@
-//! What the kernel and the processor offer, and what they cost.
+//! What the kernel offers.
 
-use std::arch::x86_64::__cpuid_count;
 use std::fs;
-use std::time::Instant;
 
 use super::Fact;
 use crate::process::{self, Pagemap};
 
 pub fn facts() -> Vec<Fact> {
-    vec![release(), mseal(), page_tables(), huge_pages(), map_count(), cpuid()]
+    vec![release(), mseal(), page_tables(), huge_pages(), map_count()]
 }
 
 fn version() -> Option<(u32, u32)> {
@@ -34,11 +32,11 @@ fn mseal() -> Fact {
     /// The release that brought it.
     const SINCE: (u32, u32) = (6, 10);
     match version() {
-        Some(version) if version >= SINCE => Fact::good(NAME, "the kernel has it"),
+        Some(version) if version >= SINCE => Fact::good(NAME, "objects linked with -z memory-seal are sealed"),
         _ => Fact::limited(
             NAME,
             "not before Linux 6.10",
-            "relocated data is read-only, but a program can make it writable again",
+            "the mark of -z memory-seal has no effect: what is read-only can be made writable again",
         ),
     }
 }
@@ -85,31 +83,4 @@ fn map_count() -> Fact {
         Some(limit) => Fact::good(NAME, format!("up to {limit} in a process, enough for {} libraries", limit / EACH)),
         None => Fact::limited(NAME, "the limit cannot be read", "a program with many libraries may reach it unseen"),
     }
-}
-
-/// What one CPUID costs: in a virtual machine each is a trip to the hypervisor.
-fn cpuid() -> Fact {
-    const NAME: &str = "CPUID";
-    const TIMES: usize = 101;
-    /// No processor takes as long by itself.
-    const TRIP: u128 = 1000;
-    let mut taken: Vec<u128> = (0..TIMES)
-        .map(|_| {
-            let start = Instant::now();
-            std::hint::black_box(__cpuid_count(0, 0));
-            start.elapsed().as_nanos()
-        })
-        .collect();
-    taken.sort_unstable();
-    let median = taken[TIMES / 2];
-    let is_guest = __cpuid_count(1, 0).ecx >> 31 == 1;
-    let value = format!("{median} ns each{}", if is_guest { ", in a virtual machine" } else { "" });
-    if median < TRIP {
-        return Fact::good(NAME, value);
-    }
-    Fact::limited(
-        NAME,
-        value,
-        "each use is a trip to the hypervisor, and every start pays for some; Folio asks once, and only what is needed",
-    )
 }

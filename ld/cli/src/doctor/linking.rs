@@ -5,16 +5,17 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use folio_glibc::select::{self, Libc};
+use folio_glibc::select::{self, Decoded};
 use folio_glibc::tables;
 use folio_link::object::{Kind, Object};
 use folio_link::resolve::{Class, Reference, find_in};
-use folio_link::search::cache::Cache;
+use folio_link::search::cache::{Cache, Hwcaps};
 use folio_link::search::{DEBIAN_AMD64, Files};
 
 use super::Fact;
 use crate::loader;
-use crate::plan::{CACHE, Disk, levels};
+use crate::plan::{CACHE, Disk};
+use crate::processor::levels;
 
 pub fn facts() -> Vec<Fact> {
     let mut disk = Disk::default();
@@ -46,50 +47,12 @@ fn interpreter() -> Fact {
     }
 }
 
-/// A libc.so.6 read from its file, as the measurements of the selection see it.
-struct Measured<'o>(&'o Object<'static>);
-
-impl Measured<'_> {
-    fn definition(&self, symbol: &str) -> Option<folio_elf::Symbol> {
-        find_in(self.0, &Reference::new(symbol.as_bytes(), None, Class::Call)).map(|(_, symbol)| symbol)
-    }
-}
-
-impl Libc for Measured<'_> {
-    fn build_id(&self) -> Option<&[u8]> {
-        let notes = self.0.placement.notes.iter();
-        notes
-            .filter_map(|extent| self.0.image.constant_bytes(extent.at, extent.size))
-            .find_map(folio_elf::note::build_id)
-    }
-
-    fn bytes_at(&self, symbol: &str, max: usize) -> Option<&[u8]> {
-        let at = self.definition(symbol)?.value();
-        let segment =
-            self.0.image.segments().iter().find(|segment| (at.0.wrapping_sub(segment.start.0)) < segment.size)?;
-        let left = segment.size - (at.0 - segment.start.0);
-        self.0.image.constant_bytes(at, left.min(max as u64))
-    }
-
-    fn exports(&self, symbol: &str) -> bool {
-        self.definition(symbol).is_some()
-    }
-
-    fn imports(&self, symbol: &str) -> bool {
-        let Some(symbols) = &self.0.symbols else { return false };
-        let end = symbols.gnu_hash.map_or(symbols.count(), |table| table.symbol_base);
-        (0..end)
-            .map_while(|index| symbols.get(index))
-            .any(|entry| !entry.is_defined() && symbols.name(&entry) == Some(symbol.as_bytes()))
-    }
-}
-
 fn libc(disk: &mut Disk) -> Fact {
     const NAME: &str = "libc";
     let cached = disk
         .cache()
         .and_then(Cache::parse)
-        .and_then(|cache| cache.find(b"libc.so.6", &Default::default()))
+        .and_then(|cache| cache.find(b"libc.so.6", &Hwcaps::NONE))
         .map(<[u8]>::to_vec);
     let folders = DEBIAN_AMD64.iter().map(|folder| [*folder, b"/libc.so.6"].concat());
     for path in cached.into_iter().chain(folders) {
@@ -101,7 +64,10 @@ fn libc(disk: &mut Disk) -> Fact {
             Ok(object) => object,
             Err(problem) => return Fact::bad(NAME, shown, problem.to_string()),
         };
-        return match select::select(&Measured(&object)) {
+        let (image, symbols, notes) = (object.image, object.symbols.as_ref(), &object.placement.notes[..]);
+        let definition =
+            |name: &[u8]| find_in(&object, &Reference::new(name, None, Class::Call)).map(|(_, symbol)| symbol);
+        return match select::select(&Decoded { image, symbols, notes, definition }) {
             Ok(layout) => Fact::good(NAME, format!("{shown}, which the layout table of {} fits", layout.label)),
             Err(mismatch) => Fact::bad(
                 NAME,

@@ -10,13 +10,19 @@ pub struct Tone {
     pub dark: &'static str,
 }
 
+impl Tone {
+    pub const fn new(letter: char, label: &'static str, light: &'static str, dark: &'static str) -> Self {
+        Self { letter, label, light, dark }
+    }
+}
+
 /// Style rules that define each colour as a variable, and give it to strokes, fills and backgrounds.
-pub fn rules(tones: &[Tone]) -> String {
+pub fn rules<'t>(tones: impl Iterator<Item = &'t Tone> + Clone) -> String {
     let variables = |shade: fn(&Tone) -> &'static str| -> String {
-        tones.iter().map(|tone| format!("--{}:{};", tone.letter, shade(tone))).collect()
+        tones.clone().map(|tone| format!("--{}:{};", tone.letter, shade(tone))).collect()
     };
     let uses: String = tones
-        .iter()
+        .clone()
         .map(|Tone { letter, .. }| {
             format!(".k{letter}{{stroke:var(--{letter})}}.f{letter}{{fill:var(--{letter});background:var(--{letter})}}")
         })

@@ -14,6 +14,7 @@ use folio_link::search::{DEBIAN_AMD64, cache};
 use serde::Serialize;
 
 use super::lossy;
+use crate::draw::base_name;
 use crate::plan::Plan;
 
 /// How alike two names have to be (Jaro-Winkler distance, 1 is equal).
@@ -89,7 +90,7 @@ fn library_candidates(plan: &mut Plan) -> BTreeSet<String> {
 
 /// The name without folder and version: `libssl` of `/x/libssl.so.1.1`.
 fn stem(name: &str) -> &str {
-    let file = name.rsplit('/').next().unwrap_or(name);
+    let file = base_name(name);
     file.split(".so").next().unwrap_or(file)
 }
 

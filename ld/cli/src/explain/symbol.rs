@@ -131,7 +131,7 @@ fn lookup(plan: &Plan, name: &[u8], version: Option<&[u8]>, class: Class) -> Loo
         let object = &plan.objects[id];
         let Some(symbols) = &object.symbols else { continue };
         let matching = resolve::find_in(object, &reference);
-        for index in 1..symbols.count().max(undefined_end(plan, id)) {
+        for index in 1..symbols.count() {
             let Some(symbol) = symbols.get(index).filter(|symbol| symbols.name(symbol) == Some(name)) else { continue };
             let is_winner = winner.is_some_and(|winner| winner.object == id && winner.index == index);
             let verdict = match matching {
@@ -187,13 +187,6 @@ fn lookup(plan: &Plan, name: &[u8], version: Option<&[u8]>, class: Class) -> Loo
     }
 }
 
-/// The end of the symbols that relocations of an object refer to: a `DT_GNU_HASH` does not count those that are undefined.
-fn undefined_end(plan: &Plan, id: ObjectId) -> u32 {
-    let symbols = plan.objects[id].symbols.as_ref();
-    let base = symbols.and_then(|symbols| Some(symbols.gnu_hash.as_ref()?.symbol_base));
-    base.unwrap_or(0)
-}
-
 fn how(class: Class) -> &'static str {
     match class {
         Class::Address => "address",
@@ -221,7 +214,7 @@ fn referring(plan: &Plan, binding: &Binding) -> Referring {
 fn unanswered(plan: &Plan, name: &[u8]) -> Vec<String> {
     let refers = |id: &&ObjectId| {
         let Some(symbols) = &plan.objects[**id].symbols else { return false };
-        (1..symbols.count().max(undefined_end(plan, **id)))
+        (1..symbols.count())
             .filter_map(|index| symbols.get(index))
             .any(|symbol| !symbol.is_defined() && symbol.binding() == STB_WEAK && symbols.name(&symbol) == Some(name))
     };

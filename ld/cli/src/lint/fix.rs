@@ -10,14 +10,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use folio_elf::FileHeader;
+use folio_elf::header::PT_GNU_STACK;
 use folio_link::placement::PF_X;
 use serde::Serialize;
 
 use super::library::{self, Library};
 use super::{Examined, Rule, check, examined};
-
-/// `PT_GNU_STACK` (Linux Standard Base, *Program Header*).
-const PT_GNU_STACK: u32 = 0x6474_e551;
 
 #[derive(Debug, Serialize)]
 pub struct Fixed {

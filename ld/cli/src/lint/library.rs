@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use folio_elf::dynamic::DF_1_PIE;
 use folio_elf::header::program_headers;
-use folio_elf::relocation::{
-    R_X86_64_32, R_X86_64_COPY, R_X86_64_NONE, R_X86_64_PC32, R_X86_64_RELATIVE, R_X86_64_RELATIVE64, R_X86_64_TLSDESC,
-    Relocation, relr,
-};
+use folio_elf::relocation::{R_X86_64_NONE, R_X86_64_RELATIVE, R_X86_64_RELATIVE64, Relocation, relr};
 use folio_elf::{FileHeader, Image, Segment, Vaddr};
 use folio_link::object::{Kind, Object};
 use folio_link::placement::{LoadSegment, PAGE, PF_W, Placement};
@@ -17,6 +14,7 @@ use folio_link::relocate;
 use serde::Serialize;
 
 use super::names::Names;
+use crate::object::length;
 
 /// A library's file, decoded.
 pub struct Library<'f> {
@@ -176,22 +174,14 @@ fn places(object: &Object) -> Option<Vec<Place>> {
     let [rela, jmprel] = relocate::tables(object)?;
     let packed = object.image.table(dynamic.relr.at, dynamic.relr.size / 8)?;
     let mut places = Vec::with_capacity(rela.len() + jmprel.len());
-    let symbol_size = |index: u32| {
-        let symbol = object.symbols.as_ref().and_then(|symbols| symbols.get(index));
-        // No variable is larger than its file by much, and no damaged size costs time.
-        symbol.map_or(0, |symbol| symbol.0.st_size.min(1 << 24))
-    };
     for (is_call, table) in [(false, rela), (true, jmprel)] {
         for record in table.iter() {
             let relocation = Relocation::from(record);
-            let length = match relocation.kind {
-                R_X86_64_NONE => continue,
-                R_X86_64_32 | R_X86_64_PC32 => 4,
-                R_X86_64_TLSDESC => 16,
-                R_X86_64_COPY => symbol_size(relocation.symbol),
-                _ => 8,
-            };
             let (kind, symbol) = (relocation.kind, relocation.symbol);
+            if kind == R_X86_64_NONE {
+                continue;
+            }
+            let length = length(&relocation, object.symbols.as_ref());
             places.push(Place { at: relocation.offset.0, length, kind, symbol, is_packed: false, is_call });
         }
     }

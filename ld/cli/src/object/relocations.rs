@@ -31,16 +31,7 @@ pub fn slots(image: &Image, dynamic: &Dynamic, dynamic_section: Extent) -> BTree
     for extent in [dynamic.rela, dynamic.jmprel] {
         let records = image.table::<Rela>(extent.at, extent.size / size_of::<Rela>() as u64);
         for relocation in records.into_iter().flat_map(|table| table.iter()).map(Relocation::from) {
-            // The size of what is copied stands with the symbol.
-            let copied = || symbols.get(relocation.symbol).map_or(0, |symbol| symbol.0.st_size);
-            let length = match relocation.kind {
-                R_X86_64_NONE => continue,
-                R_X86_64_32 | R_X86_64_PC32 | R_X86_64_SIZE32 => 4,
-                R_X86_64_TLSDESC => 16,
-                R_X86_64_COPY => copied().min(1 << 24),
-                _ => 8,
-            };
-            slots.add(relocation.offset.0, length, name(relocation.kind));
+            slots.add(relocation.offset.0, length(&relocation, Some(&symbols)), name(relocation.kind));
         }
     }
     if let Some(table) = image.table::<u64>(dynamic.relr.at, dynamic.relr.size / 8) {
@@ -55,6 +46,22 @@ pub fn slots(image: &Image, dynamic: &Dynamic, dynamic_section: Extent) -> BTree
         slots.add_notes(got.0, 3 * 8);
     }
     slots.0
+}
+
+/// How many bytes a relocation changes (psABI, *Relocation Types*).
+pub fn length(relocation: &Relocation, symbols: Option<&Symbols>) -> u64 {
+    match relocation.kind {
+        R_X86_64_NONE => 0,
+        R_X86_64_32 | R_X86_64_PC32 | R_X86_64_SIZE32 => 4,
+        R_X86_64_TLSDESC => 16,
+        R_X86_64_COPY => {
+            // The size of what is copied stands with the symbol. No variable is larger than its file by much, and no damaged
+            // size costs time.
+            let symbol = symbols.and_then(|symbols| symbols.get(relocation.symbol));
+            symbol.map_or(0, |symbol| symbol.0.st_size.min(1 << 24))
+        }
+        _ => 8,
+    }
 }
 
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use folio_link::object::{Kind, ObjectId, Objects};
 use folio_link::resolve::{Class, Definition, Reference, Scope, Uniques, Watch};
-use folio_link::{Error, relocate};
+use folio_link::{Error, bind};
 
 use super::Plan;
 
@@ -44,7 +44,7 @@ pub fn bind(plan: &Plan, relocated: &[ObjectId]) -> (Vec<Binding>, Vec<Error>) {
         let program = plan.program.as_os_str().as_bytes();
         let mut report = |error| missing.push(error);
         let itself = Scope { objects: vec![id] };
-        relocate::check(objects, id, &plan.scopes(id, &itself), &mut uniques, true, program, &mut bound, &mut report);
+        bind::check(objects, id, &plan.scopes(id, &itself), &mut uniques, true, program, &mut bound, &mut report);
     }
     (bound.0, missing)
 }

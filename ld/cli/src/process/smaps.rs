@@ -99,7 +99,8 @@ pub fn rollup(pid: u32) -> Result<Weight> {
     Ok(mappings.first().map(|mapping| mapping.weight).unwrap_or_default())
 }
 
-fn parse(text: &str) -> Result<Vec<Mapping>> {
+/// The mappings in the text of such a file.
+pub fn parse(text: &str) -> Result<Vec<Mapping>> {
     let mut mappings: Vec<Mapping> = Vec::new();
     for line in text.lines() {
         // A figure is `Name: value`; a mapping begins with its address range, which holds no colon.

@@ -5,7 +5,8 @@ use std::fs;
 
 use serde::Serialize;
 
-use super::record::{Kind, LOOKUP, Phase, RESOLVER, Record, Sums, base_name};
+use super::record::{Kind, LOOKUP, Phase, RESOLVER, Record, Sums};
+use crate::draw::base_name;
 use crate::object::Object;
 
 /// Time that belongs together: all of one kind for one object in one place of the tree.

@@ -21,19 +21,15 @@ const STYLE: &str = include_str!("flame.css");
 const SCRIPT: &str = include_str!("flame.js");
 
 const TONES: [Tone; 8] = [
-    tone('f', "find and open files", "#8fbce6", "#3f6f9c"),
-    tone('m', "map and protect", "#63bfae", "#1f7a6c"),
-    tone('r', "relocate", "#f3ab69", "#a8622a"),
-    tone('l', "look symbols up", "#e98a6b", "#a5482c"),
-    tone('v', "IFUNC resolvers", "#d9789a", "#8f3a58"),
-    tone('c', "libc and the main thread", "#bd9ddb", "#6d4c91"),
-    tone('i', "initializers", "#e3cc7b", "#87722a"),
-    tone('x', "the rest", "#cfcac0", "#4a4c53"),
+    Tone::new('f', "find and open files", "#8fbce6", "#3f6f9c"),
+    Tone::new('m', "map and protect", "#63bfae", "#1f7a6c"),
+    Tone::new('r', "relocate", "#f3ab69", "#a8622a"),
+    Tone::new('l', "look symbols up", "#e98a6b", "#a5482c"),
+    Tone::new('v', "IFUNC resolvers", "#d9789a", "#8f3a58"),
+    Tone::new('c', "libc and the main thread", "#bd9ddb", "#6d4c91"),
+    Tone::new('i', "initializers", "#e3cc7b", "#87722a"),
+    Tone::new('x', "the rest", "#cfcac0", "#4a4c53"),
 ];
-
-const fn tone(letter: char, label: &'static str, light: &'static str, dark: &'static str) -> Tone {
-    Tone { letter, label, light, dark }
-}
 
 fn letter(phase: Phase) -> char {
     match phase {
@@ -76,7 +72,7 @@ pub fn svg(tree: &Tree, counted: &Tree, record: &Record, title: &str) -> String 
          the order in which they began. A click widens a bar; a click on the first brings all back.</text>\n\
          {legend}<g class=\"bars\">\n{bars}</g>\n<script><![CDATA[\n{}(document.documentElement, {BORDER}, {WIDTH}, {LETTER});\n\
          ]]></script>\n</svg>\n",
-        tone::rules(&TONES),
+        tone::rules(TONES.iter()),
         record.total(),
         record.before,
         SCRIPT.trim_end(),

@@ -1,8 +1,6 @@
 //! The record of a start that the interpreter writes (`LD_FOLIO_PROFILE`), read. Times become microseconds from the linker's
 //! first look on.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
@@ -229,11 +227,6 @@ impl Clock {
             longest_symbol,
         })
     }
-}
-
-/// The last part of a path.
-pub fn base_name(path: &str) -> &str {
-    Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use super::record::base_name;
 use super::{Library, Profile};
-use crate::draw::{fitting, grouped};
+use crate::draw::{base_name, fitting, grouped};
 use crate::table::{indented, table};
 
 /// Libraries that have a line of their own.

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::record::{Record, Sums, base_name};
+use super::record::{Record, Sums};
+use crate::draw::base_name;
 
 pub fn events(record: &Record, title: &str) -> Value {
     let event = |name: &str, category: Value, begin: f64, duration: f64, details: Value| json!({"name": name, "cat": category, "ph": "X", "ts": begin, "dur": duration, "pid": 1, "tid": 1, "args": details});

@@ -8,6 +8,7 @@ use super::detail::PrivatePage;
 use super::figures::{Agreement, Figures};
 use super::page::{Cause, State};
 use super::survey::{Mapped, Survey};
+use crate::draw::{base_name, some};
 use crate::process::PAGE;
 use crate::table::{indented, table};
 
@@ -128,7 +129,7 @@ fn why(causes: &BTreeMap<Cause, u64>) -> String {
 
 /// A path without its folder.
 pub fn short_name(path: &str) -> &str {
-    if path.starts_with('[') { path } else { path.rsplit('/').next().unwrap_or(path) }
+    if path.starts_with('[') { path } else { base_name(path) }
 }
 
 /// Every private page, a line each.
@@ -157,19 +158,10 @@ pub fn pages(pages: &[PrivatePage]) -> String {
             if page.state == State::PrivateDirty { "dirty".to_owned() } else { "clean".to_owned() },
             page.cause.map(Cause::name).unwrap_or_default().to_owned(),
             relocations.join(", "),
-            some(&page.written, 4),
+            some(&page.written, 4, " "),
         ]);
     }
     format!("{}\n", indented(&rows, 0))
-}
-
-/// The first few names, and how many there are besides.
-pub fn some(names: &[impl AsRef<str>], most: usize) -> String {
-    let shown = names.iter().take(most).map(AsRef::as_ref).collect::<Vec<_>>().join(" ");
-    match names.len().saturating_sub(most) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 /// What the figures mean, and how far they can be trusted.
@@ -236,7 +228,7 @@ pub fn notes(survey: &Survey) -> Vec<String> {
     if !moving.is_empty() {
         notes.push(format!(
             "Changed while it was looked at, so that its figures may belong to two moments: {}.",
-            some(&moving, 8)
+            some(&moving, 8, " ")
         ));
     }
     notes

@@ -9,8 +9,10 @@ fn every_fact_has_a_state_and_what_is_less_has_a_reason() {
     let status = output.status.code().unwrap();
     assert!(status <= 1, "{output:?}");
     let answer = json(&output, status);
-    let facts: Vec<_> =
-        ["linking", "kernel", "tools"].iter().flat_map(|subject| answer[subject].as_array().unwrap()).collect();
+    let facts: Vec<_> = ["linking", "protection", "kernel", "tools"]
+        .iter()
+        .flat_map(|subject| answer[subject].as_array().unwrap())
+        .collect();
     assert!(facts.len() >= 12);
     for fact in &facts {
         let is_good = fact["state"] == "good";

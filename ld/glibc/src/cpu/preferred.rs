@@ -36,28 +36,18 @@ bitflags::bitflags! {
 /// What the bits of `preferred[0]` are called, from the lowest on, in a release
 /// (*cpu-features-preferred_feature_index_1.def*).
 pub fn preferred_names(version: Version) -> impl Iterator<Item = &'static str> {
-    const NAMES: [(u16, &str); 19] = [
-        (0, "Fast_Rep_String"),
-        (0, "Fast_Copy_Backward"),
-        (0, "Slow_BSF"),
-        (0, "Fast_Unaligned_Load"),
-        (0, "Prefer_PMINUB_for_stringop"),
-        (0, "Fast_Unaligned_Copy"),
-        (0, "I586"),
-        (0, "I686"),
-        (0, "Slow_SSE4_2"),
-        (0, "AVX_Fast_Unaligned_Load"),
-        (38, "Prefer_MAP_32BIT_EXEC"),
-        (0, "Prefer_No_VZEROUPPER"),
-        (0, "Prefer_ERMS"),
-        (0, "Prefer_No_AVX512"),
-        (0, "MathVec_Prefer_No_AVX512"),
-        (0, "Prefer_FSRM"),
-        (0, "Avoid_Short_Distance_REP_MOVSB"),
-        (40, "Avoid_Non_Temporal_Memset"),
-        (41, "Avoid_STOSB"),
-    ];
-    NAMES.into_iter().filter(move |(since, _)| version.minor >= *since).map(|(_, name)| name)
+    const NAMES: &str = "\
+        Fast_Rep_String Fast_Copy_Backward Slow_BSF Fast_Unaligned_Load Prefer_PMINUB_for_stringop Fast_Unaligned_Copy \
+        I586 I686 Slow_SSE4_2 AVX_Fast_Unaligned_Load Prefer_MAP_32BIT_EXEC Prefer_No_VZEROUPPER Prefer_ERMS \
+        Prefer_No_AVX512 MathVec_Prefer_No_AVX512 Prefer_FSRM Avoid_Short_Distance_REP_MOVSB Avoid_Non_Temporal_Memset \
+        Avoid_STOSB";
+    let since = |name: &str| match name {
+        "Prefer_MAP_32BIT_EXEC" => 38,
+        "Avoid_Non_Temporal_Memset" => 40,
+        "Avoid_STOSB" => 41,
+        _ => 0,
+    };
+    NAMES.split(' ').filter(move |name| version.minor >= since(name))
 }
 
 impl Preferred {

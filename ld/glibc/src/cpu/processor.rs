@@ -11,7 +11,16 @@ pub struct CpuidResult {
     pub edx: u32,
 }
 
-/// Where CPU facts come from: the instructions, or a record in tests.
+impl From<core::arch::x86_64::CpuidResult> for CpuidResult {
+    fn from(answer: core::arch::x86_64::CpuidResult) -> CpuidResult {
+        CpuidResult { eax: answer.eax, ebx: answer.ebx, ecx: answer.ecx, edx: answer.edx }
+    }
+}
+
+/// The operating system lets XGETBV be used: leaf 1, `ecx` (*Intel SDM volume 2, CPUID*).
+pub const OSXSAVE: u32 = 1 << 27;
+
+/// Where CPU facts come from: the instructions, or a record.
 pub trait Processor {
     /// CPUID with `leaf` in `eax` and `subleaf` in `ecx`.
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult;

@@ -130,6 +130,16 @@ pub(super) fn sapphire_rapids() -> Sample {
     with_avx512_state(sample, 0x60000, 11008).leaf(0xd, 17, [64, 2752, 2, 0]).leaf(0xd, 18, [8192, 2816, 6, 0])
 }
 
+/// Xeon 6 (Granite Rapids), which has AVX10 and its leaf, as far as it differs from Sapphire Rapids by it.
+pub(super) fn granite_rapids() -> Sample {
+    let [max_leaf, vendor @ ..] = sapphire_rapids().answers[&(0, 0)];
+    sapphire_rapids()
+        .leaf(0, 0, [max_leaf.max(0x24), vendor[0], vendor[1], vendor[2]])
+        .signature(6, 0xad, 1, 56 << 16, AVX_ECX, EDX)
+        .leaf(7, 1, [1 << 4 | 1 << 5 | 1 << 21, 0, 0, 1 << 8 | 1 << 19])
+        .leaf(0x24, 0, [0, 1 | 7 << 16, 0, 0])
+}
+
 /// Core 2 Duo E6600: leaf 2 by descriptors, 4 MiB of level 2 for two cores, no level 3, no XSAVE.
 pub(super) fn core_2() -> Sample {
     Sample::new(b"GenuineIntel", 0xa, 0x8000_0008)
@@ -224,4 +234,22 @@ pub(super) fn stranger() -> Sample {
     let mut sample = skylake_x();
     sample = sample.leaf(0, 0, [0x16, u32::from_le_bytes(*b"Geni"), 0, 0]);
     sample
+}
+
+/// One of each kind.
+pub(super) fn all() -> [Sample; 12] {
+    [
+        skylake_x(),
+        ice_lake_server(),
+        sapphire_rapids(),
+        granite_rapids(),
+        core_2(),
+        tulsa(),
+        zen_2(),
+        excavator(),
+        hygon(1),
+        zhaoxin(0x3b),
+        zhaoxin(0x5b),
+        stranger(),
+    ]
 }

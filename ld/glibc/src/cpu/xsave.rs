@@ -17,6 +17,8 @@ const SAVED: u32 = 1 << 2 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7;
 const TILECFG: u32 = 17;
 const TILEDATA: u32 = 18;
 const APX: u32 = 19;
+/// And what a TLS descriptor call may have in use besides, where the release knows it.
+const SAVED_BY_TLSDESC: u32 = SAVED | 1 << TILECFG | 1 << TILEDATA | 1 << APX;
 
 /// The least signal stack of the ABI, `MINSIGSTKSZ`.
 const MINSIGSTKSZ: u64 = 2048;
@@ -45,6 +47,8 @@ pub(super) struct XsaveArea {
     pub state_size: u64,
     pub full_size: u32,
     pub tlsdesc_size: u64,
+    /// Room for all that any release saves, for trampolines that are not glibc's.
+    pub whole_size: u64,
 }
 
 impl XsaveArea {
@@ -65,9 +69,12 @@ impl XsaveArea {
         }
         let registers = if rules.tlsdesc_save_area { TLSDESC_SAVE_AREA } else { STATE_SAVE_OFFSET };
         let full_size = align(standard.wrapping_add(registers), 64);
-        let mut area = XsaveArea { state_size: full_size.into(), full_size, tlsdesc_size: full_size.into() };
+        let mut area = XsaveArea { full_size, ..XsaveArea::default() };
+        area.give_up_compaction();
         if features.present(feature::XSAVEC) {
-            let (size, tiles) = compacted(memo, rules);
+            let saved = if rules.tlsdesc_save_area { SAVED_BY_TLSDESC } else { SAVED };
+            area.whole_size = align(compacted(memo, SAVED_BY_TLSDESC).0, 64).into();
+            let (size, tiles) = compacted(memo, saved);
             let size = align(size.wrapping_add(registers), 64);
             area.tlsdesc_size = size.into();
             area.state_size = size.wrapping_sub(tiles).into();
@@ -79,21 +86,20 @@ impl XsaveArea {
     pub fn give_up_compaction(&mut self) {
         self.state_size = self.full_size.into();
         self.tlsdesc_size = self.full_size.into();
+        self.whole_size = self.full_size.into();
     }
 }
 
-/// The compacted size, and how much of it is AMX's, which trampolines leave alone.
-fn compacted<P: Processor>(memo: &mut Memo<P>, rules: &Rules) -> (u32, u32) {
-    let saved = if rules.tlsdesc_save_area { SAVED | 1 << TILECFG | 1 << TILEDATA | 1 << APX } else { SAVED };
-    // A component that neither XCR0 nor IA32_XSS can hold has an all-zero leaf (Intel SDM volume 2, CPUID leaf 0dH):
-    // there is no need to ask for it.
-    let possible = memo.cpuid(STATE_LEAF, 0).eax | memo.cpuid(STATE_LEAF, 1).ecx;
+/// The compacted size of these components, and how much of it is AMX's, which trampolines leave alone.
+fn compacted<P: Processor>(memo: &mut Memo<P>, saved: u32) -> (u32, u32) {
+    // Each is asked for, as glibc does: a component that neither XCR0 nor IA32_XSS can hold has an all-zero leaf by the book
+    // (Intel SDM volume 2, CPUID leaf 0dH), but hypervisors that hide AMX tell its size all the same.
     // The legacy region and the header, 576 bytes, come first.
     let mut end = 576u32;
     let (mut tiles_start, mut tiles_end) = (0, 0);
     for component in 2..=APX {
         let (mut size, mut aligned) = (0, false);
-        if saved & possible & 1 << component != 0 {
+        if saved & 1 << component != 0 {
             let answer = memo.cpuid(STATE_LEAF, component);
             size = answer.eax;
             aligned = answer.ecx & 2 != 0;

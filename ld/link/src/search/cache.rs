@@ -9,6 +9,7 @@
 //! in the size of an entry and in what string offsets count from.
 
 use core::cmp::Ordering;
+use core::fmt;
 use core::ops::Range;
 
 const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
@@ -27,13 +28,38 @@ const HWCAPS_SECTION: u32 = 1;
 /// `flags` of an entry for the x86-64 ABI of libc6: `FLAG_ELF_LIBC6 | FLAG_X8664_LIB64`.
 const X86_64: u32 = 0x303;
 
+/// Who knows what a machine offers of the `glibc-hwcaps` subdirectories. It is asked where a search comes by one: most systems
+/// have none, and to know the processor takes time.
+pub trait Machine: fmt::Debug {
+    fn hwcaps(&self) -> Hwcaps<'_>;
+
+    /// Whether it may offer any.
+    fn offers_any(&self) -> bool {
+        true
+    }
+}
+
 /// What the machine offers of the `glibc-hwcaps` subdirectories.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Hwcaps<'a> {
     /// Names of the subdirectories to use, best first: `x86-64-v4`, `x86-64-v3`, `x86-64-v2`.
     pub subdirectories: &'a [&'a [u8]],
     /// The `GNU_PROPERTY_X86_ISA_1_*` bits of this processor: bit 0 is the baseline, bit `n` is x86-64-v(n+1).
     pub isa_level: u32,
+}
+
+impl Hwcaps<'_> {
+    pub const NONE: Hwcaps<'static> = Hwcaps { subdirectories: &[], isa_level: 0 };
+}
+
+impl Machine for Hwcaps<'_> {
+    fn hwcaps(&self) -> Hwcaps<'_> {
+        *self
+    }
+
+    fn offers_any(&self) -> bool {
+        !self.subdirectories.is_empty()
+    }
 }
 
 /// A decoded header: where the entries, the strings and the names of the hwcaps are.
@@ -94,7 +120,7 @@ impl<'a> Cache<'a> {
     /// Of several entries with one name, those of `glibc-hwcaps` subdirectories stand first; the one whose subdirectory this
     /// machine prefers wins, else the first plain entry. Entries of the platform mechanism that glibc 2.37 removed (any
     /// other non-zero hwcap) are passed over.
-    pub fn find(&self, name: &[u8], hwcaps: &Hwcaps<'_>) -> Option<&'a [u8]> {
+    pub fn find(&self, name: &[u8], machine: &dyn Machine) -> Option<&'a [u8]> {
         let mut best: Option<(usize, &'a [u8])> = None;
         for index in self.equal_range(name)? {
             let (flags, Some(path), capability) = (self.flags(index), self.path(index), self.capability(index)) else {
@@ -105,6 +131,7 @@ impl<'a> Cache<'a> {
             }
             match capability {
                 Capability::Subdirectory { index, level } => {
+                    let hwcaps = machine.hwcaps();
                     let usable = 1u32.checked_shl(level).is_some_and(|bit| hwcaps.isa_level & bit != 0);
                     let rank = self
                         .hwcap_name(index)

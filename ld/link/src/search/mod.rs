@@ -17,7 +17,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
-use self::cache::{Cache, Hwcaps};
+use self::cache::{Cache, Machine};
 use self::dst::{Tokens, Trust};
 use self::path::Directories;
 pub use self::path::{Listing, PathList};
@@ -25,6 +25,9 @@ use crate::object::{Object, ObjectId, Objects};
 
 /// The system's directories of Debian and its kin on amd64.
 pub const DEBIAN_AMD64: &[&[u8]] = &[b"/lib/x86_64-linux-gnu", b"/usr/lib/x86_64-linux-gnu", b"/lib", b"/usr/lib"];
+
+/// What `$LIB` stands for there.
+pub const DEBIAN_AMD64_LIB: &[u8] = b"lib/x86_64-linux-gnu";
 
 /// The user who owns the system.
 const ROOT: u32 = 0;
@@ -154,7 +157,7 @@ pub struct Settings<'a> {
     pub lib: &'a [u8],
     /// `$PLATFORM`.
     pub platform: Option<&'a [u8]>,
-    pub hwcaps: Hwcaps<'a>,
+    pub machine: &'a dyn Machine,
 }
 
 /// The object in whose name a string is expanded.
@@ -229,7 +232,7 @@ pub struct Search<'a> {
 impl<'a> Search<'a> {
     /// `executable` is the program: the tokens in LD_LIBRARY_PATH are its own.
     pub fn new(settings: Settings<'a>, executable: &Owner<'_>) -> Self {
-        let mut directories = Directories::new(settings.hwcaps.subdirectories);
+        let mut directories = Directories::new(settings.machine);
         let mut system = PathList::default();
         let no_tokens = Tokens { origin: None, lib: b"", platform: None, secure: None };
         for directory in settings.system_directories {
@@ -354,7 +357,7 @@ impl<'a> Search<'a> {
     ) -> Result<Option<Found<F::File>>, SearchError<F::Error>> {
         probe.observe.cache();
         let cache = probe.files.cache().and_then(Cache::parse);
-        let Some(path) = cache.and_then(|cache| cache.find(name, &self.settings.hwcaps)) else {
+        let Some(path) = cache.and_then(|cache| cache.find(name, self.settings.machine)) else {
             return Ok(None);
         };
         // Opening may replace the cache, so its bytes are not kept.

@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 
+use super::cache::Machine;
 use super::dst::Tokens;
 use super::{Files, Found, Observe, Probe, Refusal, Rule, SearchError};
 
@@ -36,8 +37,8 @@ impl PathList {
 #[derive(Clone, Debug)]
 pub(super) struct Directories<'a> {
     known: Vec<Directory>,
-    /// Names below `glibc-hwcaps/`, best first.
-    subdirectories: &'a [&'a [u8]],
+    /// Knows the names below `glibc-hwcaps/`, best first.
+    machine: &'a dyn Machine,
 }
 
 #[derive(Clone, Debug)]
@@ -60,8 +61,8 @@ enum Presence {
 }
 
 impl<'a> Directories<'a> {
-    pub fn new(subdirectories: &'a [&'a [u8]]) -> Self {
-        Self { known: Vec::new(), subdirectories }
+    pub fn new(machine: &'a dyn Machine) -> Self {
+        Self { known: Vec::new(), machine }
     }
 
     /// Splits a list and expands its elements.
@@ -93,7 +94,7 @@ impl<'a> Directories<'a> {
             self.known.push(Directory {
                 prefix,
                 itself: presence,
-                hwcaps: if self.subdirectories.is_empty() { Presence::Missing } else { presence },
+                hwcaps: if self.machine.offers_any() { presence } else { Presence::Missing },
                 subdirectories: Vec::new(),
             });
             self.known.len() - 1
@@ -129,8 +130,9 @@ impl<'a> Directories<'a> {
         for &id in &list.directories {
             let directory = &mut self.known[id];
             let mut exists = false;
-            if directory.has_hwcaps(self.subdirectories.len(), probe.files) {
-                for (presence, subdirectory) in directory.subdirectories.iter_mut().zip(self.subdirectories) {
+            if directory.has_hwcaps(self.machine, probe.files) {
+                let names = self.machine.hwcaps().subdirectories;
+                for (presence, subdirectory) in directory.subdirectories.iter_mut().zip(names) {
                     path.clear();
                     path.extend_from_slice(&directory.prefix);
                     path.extend_from_slice(HWCAPS);
@@ -158,7 +160,7 @@ impl<'a> Directories<'a> {
 
 impl Directory {
     /// Whether `glibc-hwcaps` is there: one question that spares one a subdirectory.
-    fn has_hwcaps<F: Files>(&mut self, count: usize, files: &mut F) -> bool {
+    fn has_hwcaps<F: Files>(&mut self, machine: &dyn Machine, files: &mut F) -> bool {
         let exists = match self.hwcaps {
             Presence::Exists => true,
             Presence::Missing => false,
@@ -172,7 +174,8 @@ impl Directory {
         };
         if exists && self.subdirectories.is_empty() {
             let relative = self.hwcaps == Presence::Relative;
-            self.subdirectories.resize(count, if relative { Presence::Relative } else { Presence::Unknown });
+            let presence = if relative { Presence::Relative } else { Presence::Unknown };
+            self.subdirectories.resize(machine.hwcaps().subdirectories.len(), presence);
         }
         if self.hwcaps == Presence::Unknown {
             self.hwcaps = if exists { Presence::Exists } else { Presence::Missing };
@@ -224,7 +227,8 @@ impl Listing<'_> {
     pub fn paths(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         self.list.directories.iter().flat_map(|&id| {
             let directory = &self.directories.known[id];
-            let below = directory.subdirectories.iter().zip(self.directories.subdirectories);
+            let names = self.directories.machine.hwcaps().subdirectories;
+            let below = directory.subdirectories.iter().zip(names);
             let below = below.filter(|(presence, _)| **presence != Presence::Missing).map(|(_, name)| {
                 let mut path = directory.prefix.clone();
                 path.extend_from_slice(HWCAPS);

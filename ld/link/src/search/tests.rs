@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cache::Hwcaps;
 use super::cache::tests::new_format;
 use super::*;
 
@@ -94,13 +95,13 @@ fn settings(ld_library_path: &'static str) -> Settings<'static> {
         system_directories: SYSTEM,
         lib: b"lib64",
         platform: Some(b"x86_64"),
-        hwcaps: Hwcaps::default(),
+        machine: &Hwcaps::NONE,
     }
 }
 
 fn with_hwcaps(ld_library_path: &'static str) -> Settings<'static> {
-    let hwcaps = Hwcaps { subdirectories: &[b"x86-64-v3", b"x86-64-v2"], isa_level: 0b111 };
-    Settings { hwcaps, ..settings(ld_library_path) }
+    const HWCAPS: Hwcaps = Hwcaps { subdirectories: &[b"x86-64-v3", b"x86-64-v2"], isa_level: 0b111 };
+    Settings { machine: &HWCAPS, ..settings(ld_library_path) }
 }
 
 type Answer = Result<(String, Rule), SearchError<&'static str>>;
@@ -236,6 +237,35 @@ fn hwcaps_subdirectories_come_first_where_they_exist() {
     );
     assert_eq!(needed(&mut search, &mut disk, &PLAIN, "m"), found("/env/m", Rule::LibraryPath));
     assert_eq!(disk.calls(), ["open /env/glibc-hwcaps/x86-64-v2/m", "open /env/m"]);
+}
+
+/// A machine that takes long to say what it offers.
+#[derive(Debug, Default)]
+struct Slow {
+    asked: core::cell::Cell<usize>,
+}
+
+impl Machine for Slow {
+    fn hwcaps(&self) -> Hwcaps<'_> {
+        self.asked.set(self.asked.get() + 1);
+        Hwcaps { subdirectories: &[b"x86-64-v2"], isa_level: 0b11 }
+    }
+}
+
+#[test]
+fn the_machine_is_asked_where_there_is_something_for_it() {
+    let machine = Slow::default();
+    let mut disk = Disk::new(&[("/lib/l", Library), ("/lib/c", Library), ("/env/glibc-hwcaps/x86-64-v2/m", Library)]);
+    disk.cache = Some(new_format(&[("c", "/lib/c", 0x303, 0)], &[], 0));
+    let mut search = Search::new(Settings { machine: &machine, ..settings("") }, &PROGRAM);
+    assert_eq!(needed(&mut search, &mut disk, &PLAIN, "l"), found("/lib/l", Rule::Default));
+    assert_eq!(needed(&mut search, &mut disk, &PLAIN, "c"), found("/lib/c", Rule::Cache));
+    assert_eq!(machine.asked.get(), 0);
+    let runpath = search.decompose(b"/env", &PROGRAM);
+    let requester = Requester { runpath: Some(&runpath), ..PLAIN };
+    let v2 = "/env/glibc-hwcaps/x86-64-v2/m";
+    assert_eq!(needed(&mut search, &mut disk, &requester, "m"), found(v2, Rule::Runpath));
+    assert_ne!(machine.asked.get(), 0);
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub struct Builder {
     pub relacount: u64,
     /// `DT_HASH` instead of `DT_GNU_HASH`.
     pub sysv_hash: bool,
+    /// A second bucket of `DT_GNU_HASH`, beside the one that holds all symbols.
+    pub stray_bucket: Option<u32>,
 }
 
 /// Bytes at increasing addresses.
@@ -181,9 +183,11 @@ impl Builder {
             const SHIFT: u32 = 6;
             let filter =
                 hashed.iter().fold(0, |filter, hash| filter | 1u64 << (hash % 64) | 1 << ((hash >> SHIFT) % 64));
-            tables.words(&[1, base, 1, SHIFT]);
+            let bucket = if hashed.is_empty() { 0 } else { base };
+            let buckets: Vec<u32> = [bucket].into_iter().chain(self.stray_bucket).collect();
+            tables.words(&[buckets.len() as u32, base, 1, SHIFT]);
             tables.longs(&[filter]);
-            tables.words(&[if hashed.is_empty() { 0 } else { base }]);
+            tables.words(&buckets);
             let last = hashed.len().wrapping_sub(1);
             let chain = hashed.iter().enumerate().map(|(at, hash)| hash & !1 | u32::from(at == last));
             tables.words(&chain.collect::<Vec<_>>());

@@ -116,7 +116,7 @@ impl Process {
             system_directories: &[b"/lib"],
             lib: b"lib",
             platform: None,
-            hwcaps: Hwcaps::default(),
+            machine: &Hwcaps::NONE,
         };
         let owner = Owner { name: b"", origin: Some(b"/opt"), is_executable: true };
         Process {

@@ -74,7 +74,7 @@ fn notes_that_lie_upon_each_other_are_read_so_often_only() {
         let extent = |at, size| Extent { at: Vaddr(at), size };
         placement.property_notes = vec![extent(DATA, 32)];
         placement.property_notes.extend(vec![extent(DATA + 32, DATA_SIZE - 32); others]);
-        folio_link::Object::decode(Kind::Library, b"x", placement, image).unwrap().isa_needed()
+        folio_link::Object::decode(Kind::Library, b"x", placement, image).unwrap().properties.isa_needed
     };
     assert_eq!(needed(0), 2);
     assert_eq!(needed(100), 2);

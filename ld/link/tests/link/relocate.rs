@@ -3,8 +3,9 @@
 use folio_elf::relocation::*;
 use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STT_OBJECT, STT_TLS, STV_HIDDEN};
 use folio_elf::{Addr, Vaddr};
+use folio_link::index::ScopeIndex;
 use folio_link::relocate::{self, Indirect, Process};
-use folio_link::resolve::Definition;
+use folio_link::resolve::{Definition, Uniques};
 use folio_link::{Error, ObjectId, Problem};
 
 use crate::builder::{
@@ -454,4 +455,72 @@ fn unique_copy_is_filled_though_libraries_were_bound_to_it_before() {
     assert_eq!(world.relocate(program, &mut Fake::default()), []);
     assert_eq!(world.word(provider, DATA), BIAS + DATA + 8);
     assert_eq!(world.word(program, DATA + 8), 42);
+}
+
+/// A table that is long enough for a scout to go ahead: what it comes by changes nothing, whatever the symbols are.
+#[test]
+fn long_tables_store_what_short_ones_do() {
+    let weak = Sym { binding: STB_WEAK, ..undefined("nowhere") };
+    let hidden = Sym { visibility: STV_HIDDEN, ..defined("hidden", 0x30) };
+    let symbols = [undefined("far"), defined("own", 0x10), weak, hidden, defined("earlier", 0x20), undefined("near")];
+    let names: Vec<_> = symbols.iter().map(|symbol| symbol.name).collect();
+    for (sysv_hash, fillers, indexed) in [(false, 0, false), (false, 70, true), (true, 0, false), (true, 9, true)] {
+        let mut user = Builder { sysv_hash, ..shared_object("user", &symbols) };
+        let relocation = |number: u64| Rela {
+            place: DATA + 8 * (number % 32),
+            kind: R_X86_64_64,
+            // Runs of one symbol, of symbols in turn, of none, and of one that is not there.
+            symbol: match number % 50 {
+                0..20 => user.index(names[number as usize / 50 % names.len()]),
+                49 => 0,
+                48 => 1 << 20,
+                turn => user.index(names[turn as usize % names.len()]),
+            },
+            addend: number as i64,
+        };
+        let rela: Vec<Rela> = (0..2000).map(relocation).collect();
+        user.rela = rela.clone();
+        let providers = [
+            Builder { sysv_hash, ..shared_object("first", &[defined("earlier", 0x100)]) },
+            Builder { sysv_hash, ..shared_object("last", &[defined("far", 0x200), defined("near", 0x300)]) },
+        ];
+        let relocated = |user: &Builder| {
+            let mut world = World::default();
+            world.add(&providers[0]);
+            let user = world.add(user);
+            (0..fillers).for_each(|_| {
+                world.add(&shared_object("", &[defined("other", 1)]));
+            });
+            world.add(&providers[1]);
+            let index = ScopeIndex::build_if_worthwhile(&world.objects, &world.scope, u64::MAX, |_| {});
+            let index = index.map(ScopeIndex::scouted).filter(|_| indexed);
+            assert_eq!(index.is_some(), indexed);
+            let (mut process, mut uniques, mut errors) = (Fake::default(), Uniques::new(), Vec::new());
+            relocate::relocate_with(
+                index.as_ref(),
+                &world.objects,
+                user,
+                &[&world.scope],
+                &mut uniques,
+                &mut process,
+                b"",
+                None,
+                &mut |error| errors.push(error),
+            );
+            let words: Vec<u64> = (0..32).map(|word| world.word(user, DATA + 8 * word)).collect();
+            (words, errors.len())
+        };
+        let (words, failed) = relocated(&user);
+        assert_eq!(failed, 40);
+        // What each place holds in the end is what the last record stores there that can be made.
+        let mut expected = vec![UNTOUCHED; 32];
+        for one in rela.iter().rev() {
+            let word = ((one.place - DATA) / 8) as usize;
+            if expected[word] == UNTOUCHED {
+                user.rela = vec![*one];
+                expected[word] = relocated(&user).0[word];
+            }
+        }
+        assert_eq!(words, expected);
+    }
 }

@@ -6,8 +6,8 @@ use folio_elf::symbol::{
     STV_INTERNAL, STV_PROTECTED,
 };
 use folio_link::ObjectId;
-use folio_link::relocate::bind;
-use folio_link::resolve::{Class, Definition, Reference, Scope, find_in, lookup};
+use folio_link::bind::References;
+use folio_link::resolve::{Class, Reference, Scope, find_in, lookup};
 use folio_link::version::Version;
 
 use crate::builder::{ABSOLUTE, Builder, HIDDEN, Sym, UNDEFINED, World, defined, executable, shared_object, undefined};
@@ -24,10 +24,11 @@ impl World {
 
     /// What the symbol `name` of `id`, built by `builder`, is bound to.
     fn bound(&mut self, id: ObjectId, builder: &Builder, name: &str, class: Class) -> Option<(ObjectId, u64)> {
-        let symbols = self.objects[id].symbols.unwrap();
+        let scopes = [&self.scope];
+        let references = References::new(&self.objects, id, &scopes).unwrap();
         let index = builder.index(name);
-        let own = Definition { object: id, index, symbol: symbols.get(index).unwrap() };
-        let found = bind(&self.objects, own, &symbols, &[&self.scope], class, &mut self.uniques, &mut ());
+        let symbol = references.symbols.get(index).unwrap();
+        let found = references.bind(index, &symbol, class, &mut self.uniques, &mut ());
         found.map(|found| (found.object, found.symbol.value().0))
     }
 }

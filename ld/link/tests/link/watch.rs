@@ -2,7 +2,7 @@
 
 use folio_elf::relocation::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_RELATIVE};
 use folio_elf::symbol::STB_WEAK;
-use folio_link::relocate::check;
+use folio_link::bind::check;
 use folio_link::resolve::{Class, Definition, Reference, Watch, lookup_watched};
 use folio_link::{ObjectId, Objects};
 

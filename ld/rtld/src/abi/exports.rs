@@ -26,15 +26,11 @@ union TunableValue {
 }
 
 /// libc's function that takes a tunable's value into use.
-///
-/// # Safety
-/// The argument is a value of the type of the tunable that the function was passed for.
+// SAFETY: `__tunable_get_val` calls it with a value of the type of the tunable that it was passed for.
 type Callback = unsafe extern "C" fn(*mut TunableValue);
 
 /// `__tunable_get_val`: stores the value of a tunable by the width of its type, and calls `callback` if the user set it.
-///
-/// # Safety
-/// `result` is a variable of the tunable's type, and `callback`, if any, takes such a value.
+// SAFETY: libc alone calls: `result` is its variable of the tunable's type, and `callback`, if any, takes such a value.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __tunable_get_val(id: c_int, result: *mut u8, callback: Option<Callback>) {
     let process = Process::get();
@@ -78,9 +74,7 @@ extern "C" fn _dl_x86_get_cpu_features(_leaves: u32) -> *const u8 {
 }
 
 /// `__nptl_change_stack_perm` (up to 2.40): makes a thread's stack executable.
-///
-/// # Safety
-/// `thread` is the control block of a thread that libc is creating.
+// SAFETY: libc alone calls, with the control block of a thread that it is creating.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __nptl_change_stack_perm(thread: *mut u8) -> c_int {
     let (start, size) = threads::own_stack(Process::get(), thread.expose_provenance());

@@ -3,6 +3,8 @@
 //! libc reaches the two structures through its GOT, so nobody checks their size: they are as large as the largest of any
 //! glibc, and written through the layout table of the one at hand.
 //!
+//! What glibc declares `attribute_relro` lies in Folio's own `PT_GNU_RELRO`: [`crate::image::own`].
+//!
 //! # Safety
 //! Nothing here runs; the attributes that export a name count as unsafe because two definitions of one would clash.
 #![allow(non_upper_case_globals)]
@@ -45,6 +47,7 @@ pub static _rtld_global: Block<4608> = Block::zeroed();
 /// `struct rtld_global_ro`: 976 bytes in 2.39, the largest.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.rel.ro.after_start")]
 pub static _rtld_global_ro: Block<1024> = Block::zeroed();
 
 /// `struct r_debug_extended` of the namespaces from number 1 on, up to 15, for glibcs that have them outside `_dl_ns`.
@@ -53,30 +56,36 @@ pub static R_DEBUG_ARRAY: Block<768> = Block::zeroed();
 /// The initial stack pointer, the address of `argc`.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.rel.ro.after_start")]
 pub static __libc_stack_end: AtomicPtr<usize> = AtomicPtr::new(core::ptr::null_mut());
 
 /// `AT_SECURE`.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.rel.ro.after_start")]
 pub static __libc_enable_secure: AtomicI32 = AtomicI32::new(0);
 
 /// `argv`, after the loader's own words were taken off.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.rel.ro.after_start")]
 pub static _dl_argv: AtomicPtr<*mut c_char> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Size of the registered rseq area that is in use; 0: not registered (rseq(2), *glibc manual, Restartable Sequences*).
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.rel.ro.after_start")]
 pub static __rseq_size: AtomicU32 = AtomicU32::new(0);
 
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.rel.ro.after_start")]
 pub static __rseq_flags: AtomicU32 = AtomicU32::new(0);
 
 /// The rseq area's offset from the thread pointer.
 #[allow(unsafe_code)]
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.rel.ro.after_start")]
 pub static __rseq_offset: AtomicI64 = AtomicI64::new(0);
 
 /// libthread_db writes 1 before the program starts when it wants thread events.

@@ -20,9 +20,7 @@ use crate::process::string;
 use crate::report::FAILURE;
 
 /// `_dl_debug_printf`: what libc has to say under `LD_DEBUG`, which it says through the loader.
-///
-/// # Safety
-/// `format` is a C string, and the words are what its conversions say.
+// SAFETY: libc alone calls: `format` is a C string of its own, and the words are what its conversions say.
 #[rustfmt::skip]
 pub unsafe extern "C" fn debug_printf(
     format: *const c_char, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, g: usize,
@@ -33,9 +31,7 @@ pub unsafe extern "C" fn debug_printf(
 }
 
 /// `_dl_fatal_printf` (up to 2.36): prints and ends the process, for errors that nobody catches.
-///
-/// # Safety
-/// As for [`debug_printf`].
+// SAFETY: as for `debug_printf`: libc alone calls, with a format of its own and words that fit it.
 #[unsafe(no_mangle)]
 #[rustfmt::skip]
 unsafe extern "C" fn _dl_fatal_printf(
@@ -49,7 +45,7 @@ unsafe extern "C" fn _dl_fatal_printf(
 }
 
 /// # Safety
-/// As for [`debug_printf`].
+/// `format` is a C string, and the words are what its conversions say.
 unsafe fn write(format: *const c_char, arguments: [usize; 7], mut push: impl FnMut(&[u8])) {
     let mut arguments = arguments.into_iter();
     // SAFETY: a C string.

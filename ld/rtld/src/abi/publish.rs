@@ -53,7 +53,7 @@ pub fn kernel_facts(layout: &Layout, ro: Record, stack: &Stack) {
     ro.put(r.auxv, stack.auxv().expose_provenance());
 }
 
-/// Fills in the functions that libc calls through `_rtld_global_ro`.
+/// Fills in the functions that libc calls through `_rtld_global_ro`: Folio's own, and the vDSO's. There is one thread.
 pub fn functions(process: &Process) {
     let (ro, r) = (process.ro, &process.layout.global_ro);
     let libc_owns_exceptions = process.layout.behaviour.libc_owns_exceptions;
@@ -81,10 +81,15 @@ pub fn functions(process: &Process) {
     if let Some(readonly_area) = r.readonly_area {
         ro.put(readonly_area, find_object::readonly_area as *const () as usize);
     }
+    if let Some(id) = process.vdso {
+        // SAFETY: one thread.
+        let (objects, state) = unsafe { (process.objects.get(), process.state(id)) };
+        vdso(process.layout, ro, &objects[id], state.map);
+    }
 }
 
 /// Fills in the vDSO's functions, which libc calls instead of the kernel (vdso(7)).
-pub fn vdso(layout: &Layout, ro: Record, object: &Object, map: LinkMap) {
+fn vdso(layout: &Layout, ro: Record, object: &Object, map: LinkMap) {
     let r = &layout.global_ro;
     ro.put(r.sysinfo_map, map.address());
     ro.put(r.sysinfo_dso, object.address(object.placement.start()).0);
@@ -128,6 +133,18 @@ pub struct Place {
 
 impl Place {
     pub const START: Place = Place { namespace: NamespaceId::BASE, last: None, interpreter: None };
+
+    /// The end of a namespace's list. The load lock is held.
+    pub fn end_of(process: &Process, namespace: &Namespace) -> Place {
+        // SAFETY: the load lock is held.
+        let (states, members) = unsafe { (process.states.get(), namespace.members.get()) };
+        let map = |id: &ObjectId| Some(states.get(id.0 as usize)?.as_ref()?.map);
+        Place {
+            namespace: namespace.id,
+            last: members.iter().rev().find_map(map),
+            interpreter: map(&process.interpreter),
+        }
+    }
 }
 
 /// Makes link maps and states for `ids`, in this order, and appends them to the namespace's list. Those that have them
@@ -304,8 +321,17 @@ pub unsafe fn global_scope(process: &Process, namespace: &Namespace) {
     let layout = process.layout;
     let searchlist = layout.link_map.searchlist;
     process.global_record.put(main_searchlist, executable.address(searchlist));
-    process.ro.put(layout.global_ro.initial_searchlist, executable.get::<u64>(searchlist));
-    process.ro.put(layout.global_ro.initial_searchlist + 8, executable.get::<u32>(searchlist + 8));
+}
+
+/// `_dl_initial_searchlist`: the main search list as it is at the start. libc compares it with a list that it would have
+/// allocated itself, and looks at it only then (*glibc elf/dl-libc.c, free_mem*).
+pub fn initial_scope(process: &Process) {
+    let layout = process.layout;
+    // SAFETY: one thread.
+    let executable = unsafe { process.state(process.executable) }.map.record();
+    let (list, initial) = (layout.link_map.searchlist, layout.global_ro.initial_searchlist);
+    process.ro.put(initial, executable.get::<u64>(list));
+    process.ro.put(initial + 8, executable.get::<u32>(list + 8));
 }
 
 /// Notes which object is a namespace's libc.
@@ -324,14 +350,13 @@ pub unsafe fn libc(process: &Process, namespace: &Namespace, libc: Option<Object
 /// Relocates the addresses of a writable dynamic section in place, as libc, debuggers and programs that walk it expect
 /// (*glibc elf/get-dynamic-info.h*, `ADJUST_DYN_INFO`).
 pub fn adjust_dynamic(object: &Object) {
-    // DT_PLTGOT, HASH, STRTAB, SYMTAB, RELA, JMPREL, RELR, GNU_HASH, VERSYM.
-    const ADDRESSES: [u64; 9] = [3, 4, 5, 6, 7, 23, 36, 0x6fff_fef5, 0x6fff_fff0];
     let (Some(dynamic), Some(extent)) = (&object.dynamic, object.placement.dynamic) else { return };
     if !object.placement.dynamic_writable || object.image.bias().0 == 0 {
         return;
     }
     for (index, entry) in dynamic.entries().iter().enumerate() {
-        if ADDRESSES.contains(&entry.d_tag) {
+        // DT_PLTGOT, HASH, STRTAB, SYMTAB, RELA, JMPREL, RELR, GNU_HASH, VERSYM.
+        if matches!(entry.d_tag, 3..=7 | 23 | 36 | 0x6fff_fef5 | 0x6fff_fff0) {
             let place = folio_elf::Vaddr(extent.at.0.wrapping_add(16 * index as u64 + 8));
             let _ = object.image.store(place, object.address(folio_elf::Vaddr(entry.d_val)).0);
         }

@@ -11,7 +11,8 @@ use core::ffi::c_char;
 
 use folio_elf::Symbol;
 use folio_elf::relocation::{R_X86_64_JUMP_SLOT, Relocation};
-use folio_elf::symbol::{STB_LOCAL, STV_DEFAULT, Sym};
+use folio_elf::symbol::{STV_PROTECTED, Sym};
+use folio_link::bind::References;
 use folio_link::error::Problem;
 use folio_link::object::{ObjectId, Objects};
 use folio_link::relocate;
@@ -123,21 +124,22 @@ pub fn show(process: &Process, bound: &Bound, is_slot: bool) -> Verdict {
 /// Shows the auditors what the slots of the PLT of an object were bound to, and binds those anew that they change.
 pub fn show_slots(process: &Process, objects: &Objects, id: ObjectId) -> Result<(), Problem> {
     let object = &objects[id];
-    let (Some(symbols), Some([_, jmprel])) = (&object.symbols, relocate::tables(object)) else { return Ok(()) };
+    let Some([_, jmprel]) = relocate::tables(object) else { return Ok(()) };
     for relocation in jmprel.iter().map(Relocation::from) {
         if relocation.kind != R_X86_64_JUMP_SLOT {
             continue;
         }
-        let symbol = symbols.get(relocation.symbol).ok_or(Problem::RelocationPlace)?;
-        let own = Definition { object: id, index: relocation.symbol, symbol };
-        let is_own = symbol.binding() == STB_LOCAL || symbol.visibility() != STV_DEFAULT;
+        let number = relocation.symbol;
         // SAFETY: the load lock is held, or there is one thread; relocation is over with unique names.
         let uniques = unsafe { process.namespace_of(id).uniques.get_mut() };
         // SAFETY: as above; a search changes no scope.
         let found = unsafe {
-            scope::with_scopes(process, id, |scopes| match is_own {
-                true => Some(own),
-                false => relocate::bind(objects, own, symbols, scopes, Class::Call, uniques, &mut ()),
+            scope::with_scopes(process, id, |scopes| {
+                let references = References::new(objects, id, scopes)?;
+                let symbol = references.symbols.get(number)?;
+                let is_own = symbol.visibility() == STV_PROTECTED;
+                let own = || Some(Definition { object: id, index: number, symbol });
+                if is_own { own() } else { references.bind(number, &symbol, Class::Call, uniques, &mut ()) }
             })
         };
         let Some(definition) = found else { continue };
@@ -152,10 +154,8 @@ pub fn show_slots(process: &Process, objects: &Objects, id: ObjectId) -> Result<
 }
 
 /// `_dl_audit_symbind_alt`, called by libc with what dlsym(3) found: an auditor may give another address.
-///
-/// # Safety
-/// `requester` and `provider` are link maps, `reference` is a symbol of the provider's table, and `value` is a variable of
-/// the caller's.
+// SAFETY: libc's dlsym alone calls, with what `_dl_lookup_symbol_x` has just given it: two link maps, and a symbol of the
+// provider's table; `value` is its own variable.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_audit_symbind_alt(
     requester: *mut u8,

@@ -157,10 +157,8 @@ fn is_uninterested(resolved: &Resolved, number: usize, what: u32) -> bool {
 }
 
 /// A call: auditors see it, and may send it elsewhere. Gives the function to go on to.
-///
-/// # Safety
-/// `calls` is the second word of an audited GOT, `index` the number of a relocation of its object; the other two are the
-/// caller's variables.
+// SAFETY: the runtime's `audited_call` alone calls: `calls` is the second word of an audited GOT, `index` what its PLT
+// pushed, the number of a relocation; the other two lie on the stack of that call.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn folio_audited_call(
     calls: *const Calls,
@@ -209,9 +207,7 @@ unsafe extern "C" fn folio_audited_call(
 }
 
 /// The return of a call: auditors see it, and may change what was returned.
-///
-/// # Safety
-/// As for [`folio_audited_call`]; `results` is the caller's variable too.
+// SAFETY: as for `folio_audited_call`: `audited_call` alone calls, and `results` lies on its stack too.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn folio_audited_return(
     calls: *const Calls,

@@ -5,9 +5,9 @@
 #![allow(unsafe_code)]
 
 use folio_elf::{Addr, Lossy};
+use folio_link::bind;
 use folio_link::error::{Error, Problem};
 use folio_link::object::ObjectId;
-use folio_link::relocate;
 use folio_link::resolve::{self, Class, Reference};
 
 use crate::abi::link_map::LinkMap;
@@ -112,5 +112,5 @@ fn find(process: &Process, auditor: ObjectId, name: &[u8]) -> Option<Addr> {
     let mut reference = Reference::new(name, None, Class::Address);
     reference.newest = true;
     let definition = resolve::lookup(objects, [scope], &reference, None, uniques, None)?;
-    Some(binding::settle(&definition.symbol, relocate::address_of(objects, &definition)))
+    Some(binding::settle(&definition.symbol, bind::address_of(objects, &definition)))
 }

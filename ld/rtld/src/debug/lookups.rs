@@ -41,11 +41,6 @@ impl Lookups<'_> {
         (meter.is_some() || wants_all()).then_some(Lookups { process, meter })
     }
 
-    /// Whether every object that a lookup comes by is to be seen, which an index would pass over.
-    pub fn wants_all(&self) -> bool {
-        wants_all()
-    }
-
     /// Looks a name up for `requester`, at run time.
     pub fn look_up(
         &mut self,
@@ -65,6 +60,10 @@ impl Lookups<'_> {
 }
 
 impl Watch for Lookups<'_> {
+    fn wants_all(&self) -> bool {
+        wants_all()
+    }
+
     fn weak_yields(&self) -> bool {
         WEAK_YIELDS.load(Ordering::Relaxed)
     }

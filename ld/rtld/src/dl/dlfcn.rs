@@ -24,9 +24,8 @@ use crate::process::{Arguments, Process, string};
 use crate::processor;
 
 /// `_dl_open`: gives the link map of the object that `file` means, loading it and what it needs.
-///
-/// # Safety
-/// `file` is a C string, and `argv` and `envp` are NULL-terminated arrays of them, as libc's `dlopen` passes them.
+// SAFETY: libc alone calls: `file` is the C string that dlopen(3) was given, and `argv` and `envp` are the process's
+// NULL-terminated arrays.
 pub unsafe extern "C" fn open(
     file: *const c_char,
     mode: c_int,
@@ -55,11 +54,8 @@ pub unsafe extern "C" fn open(
     }
 }
 
-/// `_dl_close`: takes one opening of an object back.
-///
-/// # Safety
-/// Only libc's `dlclose` calls; `map` is compared, and read only if it is that of an open object.
-pub unsafe extern "C" fn close(map: *mut u8) {
+/// `_dl_close`: takes one opening of an object back. `map` is compared, and read only if it is that of an open object.
+pub extern "C" fn close(map: *mut u8) {
     let process = Process::get();
     let outcome = {
         let _lock = process.lock();
@@ -94,10 +90,9 @@ const RETURN_NEWEST: c_int = 2;
 
 /// `_dl_lookup_symbol_x`: finds the definition of `name` in a NULL-terminated list of scopes. Gives the defining object's
 /// link map and puts the symbol's address into `*reference`; both null for a weak reference that nobody defines.
-///
-/// # Safety
-/// `name` is a C string; `requester` and `skip` are link maps or null; `reference` is a variable of the caller's with null or
-/// a symbol in it; `scopes` is a NULL-terminated array of scope elements; `version` is null or a structure.
+// SAFETY: libc alone calls: `name` is the C string that dlsym(3) was given; `requester` and `skip` are link maps or null;
+// `reference` is its variable with null or a symbol in it; `scopes` is a link map's NULL-terminated array; `version` is null
+// or its structure.
 pub unsafe extern "C" fn lookup_symbol_x(
     name: *const c_char,
     requester: *mut u8,

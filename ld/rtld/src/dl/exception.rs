@@ -64,9 +64,7 @@ impl Exception {
 }
 
 /// `_dl_error_free`: frees the message of an exception that says it is ours.
-///
-/// # Safety
-/// `message` is null or the message of an exception that `Exception::create` made, and is not used any more.
+// SAFETY: libc alone calls, with null or the message of an exception that `Exception::create` made and that it gives up.
 pub unsafe extern "C" fn error_free(message: *mut u8) {
     if message.is_null() {
         return;
@@ -80,9 +78,7 @@ pub unsafe extern "C" fn error_free(message: *mut u8) {
 }
 
 /// `_dl_exception_create`: what libc up to 2.36 calls when it raises.
-///
-/// # Safety
-/// `result` is a structure of the caller's, `object` and `message` are C strings or null.
+// SAFETY: libc alone calls: `result` is its structure, `object` and `message` are C strings or null.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_exception_create(result: *mut Exception, object: *const c_char, message: *const c_char) {
     // SAFETY: C strings and a structure of the caller's.
@@ -153,9 +149,7 @@ fn catcher_slot(process: &Process) -> &'static AtomicUsize {
 }
 
 /// What may raise.
-///
-/// # Safety
-/// It is called with the argument that came with it.
+// SAFETY: it is called only with the argument that came with it, by `catch_error` and `_dl_catch_exception`.
 type Operation = unsafe extern "C" fn(*mut c_void);
 
 /// Runs `operation` with `slot` holding `catcher`; gives whether it was left by a raise.
@@ -172,9 +166,7 @@ unsafe fn run_with(slot: &AtomicUsize, catcher: *mut Catcher, operation: Operati
 
 /// `_dl_catch_exception` (2.37 and later): runs `operation`, and gives the errno of the error it raised, or 0. Without
 /// `result`, an error raised inside is fatal.
-///
-/// # Safety
-/// `operation` may be called with `argument`; `result` is null or a structure of the caller's.
+// SAFETY: libc and `catch_error` call: `argument` is what their `operation` takes; `result` is null or their structure.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_catch_exception(result: *mut Exception, operation: Operation, argument: *mut c_void) -> i32 {
     let slot = catcher_slot(Process::get());
@@ -197,9 +189,7 @@ unsafe extern "C" fn _dl_catch_exception(result: *mut Exception, operation: Oper
 }
 
 /// `_dl_catch_error`: the same, taken apart (2.37 and later; before, libc's own is used).
-///
-/// # Safety
-/// `operation` may be called with `argument`; the first three are variables of the caller's.
+// SAFETY: libc alone calls: `argument` is what its `operation` takes; the first three are its variables.
 pub unsafe extern "C" fn catch_error(
     object: *mut *const c_char,
     message: *mut *const c_char,
@@ -220,9 +210,7 @@ pub unsafe extern "C" fn catch_error(
 }
 
 /// `_dl_signal_exception` (2.37 and later).
-///
-/// # Safety
-/// `exception` is a structure that the caller gives away; no frame up to the catcher holds anything to clean up.
+// SAFETY: libc alone calls, and gives the structure away; its frames, in C, hold nothing to clean up.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_signal_exception(errno: i32, exception: *const Exception, _occasion: *const c_char) -> ! {
     // SAFETY: the caller's structure, whose ownership passes on.
@@ -230,9 +218,7 @@ unsafe extern "C" fn _dl_signal_exception(errno: i32, exception: *const Exceptio
 }
 
 /// `_dl_signal_error` (2.37 and later).
-///
-/// # Safety
-/// `object` and `message` are C strings or null; no frame up to the catcher holds anything to clean up.
+// SAFETY: libc alone calls: `object` and `message` are C strings or null; its frames, in C, hold nothing to clean up.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_signal_error(
     errno: i32,

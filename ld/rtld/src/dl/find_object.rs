@@ -1,59 +1,24 @@
 //! `_dl_find_object`: which object holds an address, for unwinders (*glibc elf/dl-find_object.c*).
 //!
-//! Every C++ throw asks, also in signal handlers and while another thread loads or unloads: no lock is taken. Readers
-//! search a sorted table under a sequence counter; whoever changes it holds the load lock and makes the counter odd meanwhile.
+//! Every C++ throw asks, also in signal handlers and while another thread loads or unloads: no lock is taken, and [`ranges`]
+//! are searched. Whoever changes them holds the load lock.
 //!
 //! # Safety
-//! The table consists of atomic words, so a reader that races with a change reads nonsense at worst, notices by the
-//! counter, and reads again. Tables that were outgrown are kept, for readers that may still look at them.
+//! The load lock guards what is read of objects; the structures that are written are the callers'.
 #![allow(unsafe_code)]
 
-use alloc::boxed::Box;
+mod ranges;
+
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 
 use folio_link::object::Kind;
 
 use crate::process::Process;
 
-/// One object's range, link map, and unwinding table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Range {
-    start: usize,
-    end: usize,
-    map: usize,
-    eh_frame_header: usize,
-}
+use ranges::{Range, Ranges};
 
-#[derive(Default)]
-struct Row([AtomicUsize; 4]);
-
-impl Row {
-    fn load(&self) -> Range {
-        let [start, end, map, eh_frame_header] = &self.0;
-        Range {
-            start: start.load(Ordering::Relaxed),
-            end: end.load(Ordering::Relaxed),
-            map: map.load(Ordering::Relaxed),
-            eh_frame_header: eh_frame_header.load(Ordering::Relaxed),
-        }
-    }
-
-    fn store(&self, range: Range) {
-        let words = [range.start, range.end, range.map, range.eh_frame_header];
-        for (field, word) in self.0.iter().zip(words) {
-            field.store(word, Ordering::Relaxed);
-        }
-    }
-}
-
-struct Table {
-    rows: Box<[Row]>,
-}
-
-static SEQUENCE: AtomicUsize = AtomicUsize::new(0);
-static LENGTH: AtomicUsize = AtomicUsize::new(0);
-static TABLE: AtomicPtr<Table> = AtomicPtr::new(core::ptr::null_mut());
+/// What is loaded.
+static RANGES: Ranges<8> = Ranges::new();
 
 /// Makes the table say what is loaded now. The load lock is held.
 pub fn publish(process: &Process) {
@@ -80,61 +45,20 @@ pub fn publish(process: &Process) {
         });
     }
     ranges.sort_unstable_by_key(|range| range.start);
-
-    // SAFETY: tables are never freed.
-    let current = unsafe { TABLE.load(Ordering::Relaxed).as_ref() };
-    let table = match current {
-        Some(table) if table.rows.len() >= ranges.len() => table,
-        _ => {
-            let capacity = (ranges.len() * 2).max(32);
-            Box::leak(Box::new(Table { rows: (0..capacity).map(|_| Row::default()).collect() }))
-        }
-    };
-    SEQUENCE.fetch_add(1, Ordering::Relaxed);
-    fence(Ordering::Release);
-    for (row, range) in table.rows.iter().zip(&ranges) {
-        row.store(*range);
-    }
-    TABLE.store((&raw const *table).cast_mut(), Ordering::Relaxed);
-    LENGTH.store(ranges.len(), Ordering::Relaxed);
-    SEQUENCE.fetch_add(1, Ordering::Release);
-}
-
-/// The range that holds `address`.
-fn find(address: usize) -> Option<Range> {
-    loop {
-        let before = SEQUENCE.load(Ordering::Acquire);
-        // SAFETY: tables are never freed.
-        let table = unsafe { TABLE.load(Ordering::Relaxed).as_ref() }?;
-        let length = LENGTH.load(Ordering::Relaxed);
-        let found = search(&table.rows[..length.min(table.rows.len())], address);
-        fence(Ordering::Acquire);
-        if before.is_multiple_of(2) && SEQUENCE.load(Ordering::Relaxed) == before {
-            return found;
-        }
-        core::hint::spin_loop();
-    }
-}
-
-fn search(rows: &[Row], address: usize) -> Option<Range> {
-    let after = rows.partition_point(|row| row.0[0].load(Ordering::Relaxed) <= address);
-    let range = rows.get(after.checked_sub(1)?)?.load();
-    (address < range.end).then_some(range)
+    RANGES.publish(&ranges);
 }
 
 /// The link map of the object that holds `address`, or 0.
 pub fn map_at(address: usize) -> usize {
-    find(address).map_or(0, |range| range.map)
+    RANGES.find(address).map_or(0, |range| range.map)
 }
 
 /// `struct dl_find_object`: flags, start, end, link map, unwinding table; then reserved words.
-///
-/// # Safety
-/// `result` is a structure of 96 bytes of the caller's.
+// SAFETY: libc's `_dl_find_object` passes on what its caller, an unwinder, gave it: a `struct dl_find_object`, 96 bytes.
 pub unsafe extern "C" fn find_object(address: *mut u8, result: *mut usize) -> i32 {
-    let Some(range) = find(address.addr()) else { return -1 };
+    let Some(range) = RANGES.find(address.addr()) else { return -1 };
     let words = [0, range.start, range.end, range.map, range.eh_frame_header];
-    // SAFETY: callers pass a structure of 96 bytes of their own.
+    // SAFETY: the caller's structure is larger than that.
     unsafe { core::ptr::copy_nonoverlapping(words.as_ptr(), result, words.len()) };
     0
 }

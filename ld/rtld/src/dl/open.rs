@@ -28,6 +28,7 @@ use crate::dl::tls;
 use crate::dl::unload;
 use crate::image::execute::{self, Later};
 use crate::image::initialise::{self, Edges};
+use crate::image::origin;
 use crate::namespace::{self, Audit, Namespace, NamespaceId};
 use crate::process::{Arguments, LibcFunctions, Process, ScopeName, function};
 use crate::processor;
@@ -161,6 +162,10 @@ fn load(
     };
     let number = usize::from(namespace.id.0);
     let first_new = members.len();
+    let requester = caller.unwrap_or(process.executable);
+    if requester == process.executable {
+        origin::publish(process, &mut objects[requester], name);
+    }
     let mut loader = Loader {
         objects,
         members,
@@ -179,7 +184,7 @@ fn load(
         interpreter: Some(interpreter),
         program: process.program,
     };
-    let requester = Some(caller.unwrap_or(process.executable));
+    let requester = Some(requester);
     let found = if mode.contains(Mode::NOLOAD) {
         loader.loaded(name, requester)?
     } else {
@@ -227,9 +232,7 @@ fn load(
     }
     if !errors.is_empty() {
         if audit::is_on(process) {
-            if !new.is_empty() && process.layout.version >= REORDERED {
-                audit::activity(process, namespace, Activity::Consistent);
-            }
+            tell_of_end(process, namespace, &new);
             unload::take_back(process, namespace, &new);
         } else {
             unload::discard(process, namespace, &new);
@@ -289,9 +292,7 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
         }
     }
     if let Some(error) = errors.into_iter().next() {
-        if !new.is_empty() && process.layout.version >= REORDERED {
-            audit::activity(process, namespace, Activity::Consistent);
-        }
+        tell_of_end(process, namespace, new);
         unload::take_back(process, namespace, new);
         return Err(error);
     }
@@ -311,10 +312,15 @@ fn link(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) -
         unsafe { function::<unsafe extern "C" fn(bool)>(early_init)(false) };
     }
     tell(Event::MapComplete);
+    tell_of_end(process, namespace, new);
+    Ok(sorted)
+}
+
+/// Tells auditors that an opening which loaded `new` is over, or has failed, where glibc does.
+fn tell_of_end(process: &Process, namespace: &Namespace, new: &[ObjectId]) {
     if !new.is_empty() && process.layout.version >= REORDERED {
         audit::activity(process, namespace, Activity::Consistent);
     }
-    Ok(sorted)
 }
 
 /// The functions of the libc that came with `new`, if it is its namespace's first.
@@ -360,12 +366,10 @@ fn sort(process: &Process, namespace: &Namespace, loaded: &Loaded) -> Vec<usize>
 fn publish(process: &Process, namespace: &Namespace, loaded: &Loaded, mode: Mode) {
     let Loaded { root, new, closure } = loaded;
     let _list = process.lock_list();
+    let place = Place::end_of(process, namespace);
     // SAFETY: the load lock is held.
     let (objects, states, members) =
         unsafe { (process.objects.get(), process.states.get_mut(), namespace.members.get()) };
-    let last = members.iter().rev().find_map(|id| Some(states.get(id.0 as usize)?.as_ref()?.map));
-    let interpreter = states[process.interpreter.0 as usize].as_ref().map(|state| state.map);
-    let place = Place { namespace: namespace.id, last, interpreter };
     publish::add_objects(process.layout, process.global_record, objects, states, place, new, audit::asked(process));
     if audit::is_on(process) {
         // SAFETY: the load lock is held.

@@ -13,7 +13,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use folio_elf::Addr;
-use folio_link::relocate;
+use folio_link::bind;
 use folio_link::resolve::{self, Class, Reference};
 
 use crate::image::binding;
@@ -42,7 +42,7 @@ fn definition(process: &Process, name: &[u8]) -> Option<Addr> {
         unsafe { (process.objects.get(), process.base.global.get(), process.base.uniques.get_mut()) };
     let reference = Reference::new(name, None, Class::Call);
     let definition = resolve::lookup(objects, [global], &reference, None, uniques, None)?;
-    Some(binding::settle(&definition.symbol, relocate::address_of(objects, &definition)))
+    Some(binding::settle(&definition.symbol, bind::address_of(objects, &definition)))
 }
 
 /// Memory from the program; null if it has none, or if its malloc cannot be called yet.

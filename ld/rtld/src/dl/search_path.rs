@@ -30,9 +30,8 @@ struct Directory {
 }
 
 /// `_dl_rtld_di_serinfo`: fills in size and number, or the directories.
-///
-/// # Safety
-/// `map` is a link map; `result` is a `Dl_serinfo` as large as an earlier count said.
+// SAFETY: libc's dlinfo alone calls: `map` is a link map, and `result` the program's `Dl_serinfo`, as large as an earlier
+// count said (dlinfo(3)).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_rtld_di_serinfo(map: *mut u8, result: *mut u8, counting: bool) -> c_int {
     let process = Process::get();

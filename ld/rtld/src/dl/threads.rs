@@ -58,12 +58,13 @@ pub fn remove(block: *mut Block) {
     }
 }
 
-/// Calls `visit` with the control block's address of every block. The lock of modules is held.
-pub fn for_each_block(mut visit: impl FnMut(usize)) {
+/// Calls `visit` with the control block's address of every block, and the block, which it may remove. The lock of modules is
+/// held, or there is one thread.
+pub fn for_each_block(mut visit: impl FnMut(usize, *mut Block)) {
     let mut block = BLOCKS.load(Ordering::Relaxed);
     // SAFETY: elements of the list, under its lock.
     while let Some(&Block { next, thread, .. }) = unsafe { block.as_ref() } {
-        visit(thread);
+        visit(thread, block);
         block = next;
     }
 }
@@ -76,14 +77,11 @@ pub fn forget_others(process: &Process) {
     for list in [g.stack_used, g.stack_user, g.stack_cache] {
         walk(process, list, &mut |thread| kept.push(thread));
     }
-    let mut block = BLOCKS.load(Ordering::Relaxed);
-    // SAFETY: elements of the list; there is one thread.
-    while let Some(&Block { next, thread, .. }) = unsafe { block.as_ref() } {
+    for_each_block(|thread, block| {
         if !kept.contains(&thread) {
             remove(block);
         }
-        block = next;
-    }
+    });
 }
 
 /// Whether the only thread is the one whose control block is at `main`: nobody is making another either.

@@ -9,6 +9,8 @@
 //! that has not been published are not looked at.
 #![allow(unsafe_code)]
 
+mod modules;
+
 use alloc::alloc::{Layout as Memory, alloc_zeroed, dealloc};
 use core::arch::asm;
 use core::ptr::{null_mut, with_exposed_provenance_mut};
@@ -23,8 +25,12 @@ use crate::abi::link_map::LinkMap;
 use crate::debug::{self, Categories};
 use crate::dl::program_memory;
 use crate::dl::{fork, threads};
+use crate::image::own;
 use crate::process::Process;
 use crate::report;
+
+pub use modules::{DYNAMIC, UNDECIDED};
+use modules::{Modules, Slot};
 
 /// Most modules that can be loaded at a time; untouched entries cost no memory.
 pub const MODULES: usize = 4096;
@@ -32,23 +38,12 @@ pub const MODULES: usize = 4096;
 /// `dtv[m].val` of a module whose block this thread has not used.
 const UNALLOCATED: usize = usize::MAX;
 
-/// `l_tls_offset`: undecided, and decided against static TLS.
-pub const UNDECIDED: usize = 0;
-pub const DYNAMIC: usize = usize::MAX;
-
 /// Slots of a dtv beyond the modules that there are (glibc `DTV_SURPLUS`).
 const SURPLUS: usize = 14;
 
 /// The generation of the module list; a dtv that has seen it knows all modules.
 #[unsafe(no_mangle)]
 pub static FOLIO_TLS_GENERATION: AtomicUsize = AtomicUsize::new(0);
-
-/// `struct dtv_slotinfo`.
-#[repr(C)]
-struct Slot {
-    generation: AtomicUsize,
-    map: AtomicUsize,
-}
 
 /// `struct dtv_slotinfo_list`, one that never has to grow.
 #[repr(C)]
@@ -60,11 +55,15 @@ pub struct Slots {
 
 /// Modules by id; slot 0 is unused.
 #[unsafe(link_section = ".bss.large.slots")]
-pub static SLOTS: Slots = Slots {
-    length: AtomicUsize::new(0),
-    next: AtomicUsize::new(0),
-    slots: [const { Slot { generation: AtomicUsize::new(0), map: AtomicUsize::new(0) } }; MODULES],
-};
+pub static SLOTS: Slots =
+    Slots { length: AtomicUsize::new(0), next: AtomicUsize::new(0), slots: [const { Slot::new() }; MODULES] };
+
+/// Highest module id that was in use.
+static HIGHEST: AtomicUsize = AtomicUsize::new(0);
+
+fn modules() -> Modules<'static> {
+    Modules { slots: &SLOTS.slots, generation: &FOLIO_TLS_GENERATION, highest: &HIGHEST }
+}
 
 /// Bytes of static TLS of the main thread, and of blocks that are not part of a stack: no thread will have more.
 static LARGEST_BLOCK: AtomicUsize = AtomicUsize::new(0);
@@ -80,47 +79,38 @@ pub fn largest_block() -> usize {
     LARGEST_BLOCK.load(Ordering::Relaxed)
 }
 
-/// Highest module id in use.
-static HIGHEST: AtomicUsize = AtomicUsize::new(0);
-
 impl Slots {
     /// Says how long the list is, and where. (All zero in the file, it takes no room there.)
     pub fn introduce(&self) -> usize {
         self.length.store(MODULES, Ordering::Relaxed);
         (&raw const *self).expose_provenance()
     }
+}
 
-    fn map(&self, layout: &Layout, module: usize) -> Option<LinkMap> {
-        let base = self.slots.get(module)?.map.load(Ordering::Acquire);
-        // SAFETY: slots hold null or link maps that Folio made.
-        unsafe { LinkMap::from_base(layout, with_exposed_provenance_mut(base)) }
-    }
+/// The link map at an address from the list of modules.
+fn link_map(layout: &Layout, address: usize) -> Option<LinkMap> {
+    // SAFETY: slots hold null or link maps that Folio made.
+    unsafe { LinkMap::from_base(layout, with_exposed_provenance_mut(address)) }
 }
 
 /// Gives a module an id of the generation after this one; [`publish_generation`] makes it known.
 pub fn add_module(layout: &Layout, map: LinkMap) -> Option<usize> {
-    let free = (1..MODULES).find(|&module| SLOTS.slots[module].map.load(Ordering::Relaxed) == 0)?;
-    let slot = &SLOTS.slots[free];
-    slot.generation.store(FOLIO_TLS_GENERATION.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    slot.map.store(map.address(), Ordering::Release);
-    HIGHEST.fetch_max(free, Ordering::Release);
-    map.record().put(layout.link_map.tls_modid, free);
-    Some(free)
+    let module = modules().add(map.address())?;
+    map.record().put(layout.link_map.tls_modid, module);
+    Some(module)
 }
 
 /// Takes a module's id away, in the generation after this one.
 pub fn remove_module(module: usize) {
-    let slot = &SLOTS.slots[module];
-    slot.generation.store(FOLIO_TLS_GENERATION.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    slot.map.store(0, Ordering::Release);
+    modules().remove(module);
 }
 
 /// Makes the modules added and removed since the last generation known. The load lock is held.
 pub fn publish_generation(process: &Process) {
-    let generation = FOLIO_TLS_GENERATION.fetch_add(1, Ordering::Release) + 1;
+    let generation = modules().publish();
     let g = &process.layout.global;
     process.global_record.put(g.tls_generation, generation);
-    process.global_record.put(g.tls_max_dtv_idx, HIGHEST.load(Ordering::Relaxed));
+    process.global_record.put(g.tls_max_dtv_idx, modules().highest());
     program_memory::find(process);
 }
 
@@ -309,20 +299,19 @@ pub fn offset_of(layout: &Layout, map: LinkMap) -> &'static AtomicUsize {
 fn initialise_thread(layout: &Layout, thread: usize, dtv: Dtv) {
     // No module may go while its image is copied.
     let _lock = Process::get().lock_tls();
-    let generation = FOLIO_TLS_GENERATION.load(Ordering::Acquire);
-    for module in 1..=dtv.capacity().min(HIGHEST.load(Ordering::Acquire)) {
+    for module in 1..=dtv.capacity() {
         let entry = dtv.entry(module);
         entry.value = UNALLOCATED;
         entry.to_free = 0;
-        if SLOTS.slots[module].generation.load(Ordering::Relaxed) > generation {
-            continue;
-        }
-        let Some(map) = SLOTS.map(layout, module) else { continue };
-        let offset = offset_of(layout, map).load(Ordering::Acquire);
+    }
+    let (generation, present) = modules().current(dtv.capacity());
+    for (module, map) in present {
+        let map = link_map(layout, map).expect("a module has a link map");
+        let offset = offset_of(layout, map).load(Ordering::Relaxed);
         if offset != UNDECIDED && offset != DYNAMIC {
             let block = with_exposed_provenance_mut::<u8>(thread - offset);
             Module::of(layout, map).initialise(block);
-            entry.value = block.expose_provenance();
+            dtv.entry(module).value = block.expose_provenance();
         }
     }
     dtv.entry(0).value = generation;
@@ -339,25 +328,31 @@ pub fn take_static(process: &Process, map: LinkMap, module: &Sizes) -> Option<u6
             return None;
         }
         let taken = block.take_within(largest_block() as u64, module, Demand::Required)?;
-        process.ro.put(layout.global_ro.tls_static_size, block.size() + u64::from(layout.pthread.size));
+        let size = block.size() + u64::from(layout.pthread.size);
+        if own::change(process, || process.ro.put(layout.global_ro.tls_static_size, size)).is_err() {
+            block.give_back(taken);
+            return None;
+        }
         Some(taken)
     })?;
     let _lock = process.lock_tls();
-    let field = offset_of(layout, map);
-    if field.compare_exchange(UNDECIDED, taken as usize, Ordering::AcqRel, Ordering::Acquire).is_err() {
+    let id: usize = map.record().get(layout.link_map.tls_modid);
+    let is_known = !modules().is_later(id, FOLIO_TLS_GENERATION.load(Ordering::Relaxed));
+    let fill = || {
+        if is_known {
+            fill_all(layout, map, taken as usize);
+        }
+    };
+    if !modules::decide_for_static(offset_of(layout, map), taken as usize, fill) {
         block.give_back(taken);
         return None;
-    }
-    let id: usize = map.record().get(layout.link_map.tls_modid);
-    if SLOTS.slots[id].generation.load(Ordering::Relaxed) <= FOLIO_TLS_GENERATION.load(Ordering::Relaxed) {
-        initialise_in_all(layout, map);
     }
     Some(taken)
 }
 
 /// Gives the thread at `thread` a dtv; its static blocks are filled in by [`initialise_main_thread`].
 pub fn create_main_dtv(layout: &Layout, thread: usize) -> Option<usize> {
-    let dtv = Dtv::create(HIGHEST.load(Ordering::Relaxed) + SURPLUS)?;
+    let dtv = Dtv::create(modules().highest() + SURPLUS)?;
     MAIN_THREAD.store(thread, Ordering::Relaxed);
     dtv.install(layout, thread);
     dtv.header().place = threads::add(thread);
@@ -373,19 +368,22 @@ pub fn initialise_main_thread(layout: &Layout, thread: usize) {
 /// module is known, so that a thread that is being made gets the image either here or of itself.
 pub fn initialise_in_all(layout: &Layout, map: LinkMap) {
     let module: usize = map.record().get(layout.link_map.tls_modid);
-    let offset = offset_of(layout, map).load(Ordering::Acquire);
-    if module == 0 || offset == UNDECIDED || offset == DYNAMIC {
-        return;
+    let offset = offset_of(layout, map).load(Ordering::Relaxed);
+    if module != 0 && offset != UNDECIDED && offset != DYNAMIC {
+        fill_all(layout, map, offset);
     }
+}
+
+/// Copies a module's image to that offset in every block. The lock of modules is held.
+fn fill_all(layout: &Layout, map: LinkMap, offset: usize) {
     let of = Module::of(layout, map);
-    threads::for_each_block(|thread| of.initialise(with_exposed_provenance_mut(thread - offset)));
+    threads::for_each_block(|thread, _| of.initialise(with_exposed_provenance_mut(thread - offset)));
 }
 
 /// `_dl_allocate_tls`: makes a dtv for the control block at `thread`, or for a new block of static TLS if that is null, and
 /// initialises all static TLS. Null if there is no memory; libc expects its `errno` to say so.
-///
-/// # Safety
-/// `thread` is null, or a control block of a thread that does not run yet, above its static TLS.
+// SAFETY: libc's pthread_create passes the control block of a thread that does not run yet, above room for its static TLS;
+// others pass null.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_allocate_tls(thread: *mut u8) -> *mut u8 {
     let process = Process::get();
@@ -393,7 +391,7 @@ unsafe extern "C" fn _dl_allocate_tls(thread: *mut u8) -> *mut u8 {
     fork::prepare_for(process);
     let is_new = thread.is_null();
     let thread = if is_new { allocate_static_block(process) } else { thread };
-    let dtv = Dtv::create(HIGHEST.load(Ordering::Acquire) + SURPLUS);
+    let dtv = Dtv::create(modules().highest() + SURPLUS);
     let (false, Some(dtv)) = (thread.is_null(), dtv) else {
         set_errno_no_memory(process);
         return null_mut();
@@ -434,9 +432,7 @@ fn set_errno_no_memory(process: &Process) {
 
 /// `_dl_allocate_tls_init`: makes the dtv and static TLS of a reused stack new. The second argument has had two opposite
 /// meanings; it is always right to initialise.
-///
-/// # Safety
-/// `thread` is null, or the control block of a thread that has ended, with the dtv that it had.
+// SAFETY: libc's pthread_create passes null, or the control block of a thread that has ended, with the dtv that it had.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_allocate_tls_init(thread: *mut u8, _: bool) -> *mut u8 {
     if thread.is_null() {
@@ -446,23 +442,18 @@ unsafe extern "C" fn _dl_allocate_tls_init(thread: *mut u8, _: bool) -> *mut u8 
     let address = thread.expose_provenance();
     let mut dtv = Dtv::of_thread(layout, address);
     dtv.free_blocks(|_| true);
-    let highest = HIGHEST.load(Ordering::Acquire);
+    let highest = modules().highest();
     if dtv.capacity() < highest {
         let Some(larger) = dtv.grown(highest + SURPLUS) else { return null_mut() };
         dtv = larger;
         dtv.install(layout, address);
-    }
-    for module in 1..=dtv.capacity() {
-        dtv.entry(module).value = UNALLOCATED;
     }
     initialise_thread(layout, address, dtv);
     thread
 }
 
 /// `_dl_deallocate_tls`: frees the dynamic blocks and the dtv of a thread, and its static block if it has one of its own.
-///
-/// # Safety
-/// `thread` is the control block of a thread that has ended; nothing of its TLS is used any more.
+// SAFETY: libc passes the control block of a thread that has ended or never ran: nothing of its TLS is used any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_deallocate_tls(thread: *mut u8, free_block: bool) {
     let process = Process::get();
@@ -486,37 +477,27 @@ unsafe extern "C" fn _dl_deallocate_tls(thread: *mut u8, free_block: bool) {
 /// Brings this thread's dtv up to the current generation.
 fn update(layout: &Layout, thread: usize) -> Dtv {
     let mut dtv = Dtv::of_thread(layout, thread);
-    let generation = FOLIO_TLS_GENERATION.load(Ordering::Acquire);
-    let seen = dtv.entry(0).value;
-    if seen == generation {
-        return dtv;
-    }
-    let highest = HIGHEST.load(Ordering::Acquire);
-    if highest > dtv.capacity() {
-        dtv = dtv.grown(highest + SURPLUS).unwrap_or_else(|| no_memory());
+    let Some(news) = modules().since(dtv.entry(0).value) else { return dtv };
+    if news.highest > dtv.capacity() {
+        dtv = dtv.grown(news.highest + SURPLUS).unwrap_or_else(|| no_memory());
         dtv.install(layout, thread);
     }
-    let changed = |module: usize| {
-        let slot = SLOTS.slots[module].generation.load(Ordering::Acquire);
-        seen < slot && slot <= generation
-    };
-    dtv.free_blocks(changed);
-    for module in 1..=highest {
-        if changed(module) {
+    dtv.free_blocks(|module| news.concern(module));
+    for module in 1..=news.highest {
+        if news.concern(module) {
             dtv.entry(module).value = UNALLOCATED;
         }
     }
-    dtv.entry(0).value = generation;
+    dtv.entry(0).value = news.generation;
     dtv
 }
 
 /// What `__tls_get_addr` and dynamic TLS descriptors call when the dtv has no answer. Cannot fail but for want of memory.
-///
-/// # Safety
-/// `index` is a pair of words of an object's GOT that names a loaded module.
+// SAFETY: `__tls_get_addr` passes what compiled code gave it, a pair of words of its object's GOT, which names that object's
+// or another loaded module; `tlsdesc_dynamic` passes the pair of a descriptor that Folio made.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn folio_tls_get_addr_slow(index: *mut TlsIndex) -> *mut u8 {
-    // SAFETY: compilers pass the address of a pair of words of an object's GOT.
+    // SAFETY: the callers' pair of words.
     let TlsIndex { module, offset } = unsafe { index.read() };
     let layout = Process::get().layout;
     let thread = thread_pointer();
@@ -529,12 +510,8 @@ unsafe extern "C" fn folio_tls_get_addr_slow(index: *mut TlsIndex) -> *mut u8 {
 }
 
 fn allocate_block(layout: &Layout, thread: usize, dtv: Dtv, module: usize) -> usize {
-    let map = SLOTS.map(layout, module).expect("a module that is referred to is loaded");
-    let decided = match offset_of(layout, map).compare_exchange(UNDECIDED, DYNAMIC, Ordering::AcqRel, Ordering::Acquire)
-    {
-        Ok(_) => DYNAMIC,
-        Err(decided) => decided,
-    };
+    let map = link_map(layout, modules().map(module)).expect("a module that is referred to is loaded");
+    let decided = modules::decide(offset_of(layout, map), DYNAMIC);
     let block = if decided == DYNAMIC {
         create_block(dtv, module, &Module::of(layout, map)).unwrap_or_else(|| no_memory())
     } else {
@@ -579,12 +556,10 @@ fn create_block(dtv: Dtv, module: usize, of: &Module) -> Option<usize> {
 }
 
 /// `_dl_tls_get_addr_soft`: this thread's block of an object, or null if it has none yet.
-///
-/// # Safety
-/// `map` is null or a link map.
+// SAFETY: libc alone calls, with null or a link map.
 pub unsafe extern "C" fn tls_get_addr_soft(map: *mut u8) -> *mut u8 {
     let layout = Process::get().layout;
-    // SAFETY: libc passes link maps.
+    // SAFETY: the caller's promise.
     let Some(map) = (unsafe { LinkMap::from_base(layout, map) }) else { return null_mut() };
     let module: usize = map.record().get(layout.link_map.tls_modid);
     let thread = thread_pointer();
@@ -596,22 +571,20 @@ pub unsafe extern "C" fn tls_get_addr_soft(map: *mut u8) -> *mut u8 {
     if offset != UNDECIDED && offset != DYNAMIC {
         return with_exposed_provenance_mut(thread - offset);
     }
-    let outdated = SLOTS.slots[module].generation.load(Ordering::Acquire) > dtv.entry(0).value;
-    if outdated || module > dtv.capacity() || dtv.entry(module).value == UNALLOCATED {
+    let is_outdated = modules().is_later(module, dtv.entry(0).value);
+    if is_outdated || module > dtv.capacity() || dtv.entry(module).value == UNALLOCATED {
         return null_mut();
     }
     with_exposed_provenance_mut(dtv.entry(module).value)
 }
 
 /// `_dl_get_tls_static_info`: what sanitizers of older GCC ask.
-///
-/// # Safety
-/// Both are variables of the caller's.
+// SAFETY: sanitizers alone call, with two variables of their own.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _dl_get_tls_static_info(size: *mut usize, align: *mut usize) {
     let process = Process::get();
     let ro = &process.layout.global_ro;
-    // SAFETY: callers pass two variables of their own.
+    // SAFETY: the caller's variables.
     unsafe {
         size.write(process.ro.get(ro.tls_static_size));
         align.write(process.ro.get(ro.tls_static_align));

@@ -362,10 +362,8 @@ pub fn discard(process: &Process, namespace: &Namespace, gone: &[ObjectId]) {
     members.retain(|id| !gone.contains(id));
     for &id in gone {
         if let Some(object) = objects.remove(id).filter(|object| object.kind != Kind::Interpreter) {
-            let (start, span, image) = (object.placement.start(), object.placement.span(), object.image);
-            drop(object);
-            // SAFETY: the object is on no list any more, nothing is bound to it, and what was decoded from it is dropped.
-            unsafe { map::unmap_object(start, span, image) };
+            // SAFETY: the object is on no list any more, and nothing is bound to it.
+            unsafe { map::discard(object) };
         }
     }
 }

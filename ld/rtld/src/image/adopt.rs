@@ -5,21 +5,18 @@
 #![allow(unsafe_code)]
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
-use folio_elf::header::{ProgramHeader, program_headers};
+use folio_elf::header::{PT_LOAD, PT_PHDR, ProgramHeader, program_headers};
 use folio_elf::{Addr, Bias, FileHeader, Vaddr};
 use folio_link::Problem;
 use folio_link::object::{Kind, Object};
 use folio_link::placement::{PAGE, PF_R, Placement};
 use folio_runtime::signal;
 
-use crate::image::map::image_of;
+use crate::image::map::{self, image_of};
 
 /// Size in bytes of an `Elf64_Phdr`.
 const PROGRAM_HEADER: usize = 56;
-const PT_LOAD: u32 = 1;
-const PT_PHDR: u32 = 6;
 
 // SAFETY: every link editor defines this symbol for the image that it makes, and only its address is taken.
 unsafe extern "C" {
@@ -57,14 +54,15 @@ pub fn program(headers: Addr, count: u16, entry: Addr) -> Result<Box<Object<'sta
     }
     // SAFETY: the program headers of the program that the kernel mapped, all of whose pages were asked for.
     let table = unsafe { mapped_bytes(headers, length) };
-    let list: Vec<ProgramHeader> = program_headers(table).collect();
-    let table_header = list.iter().find(|header| header.p_type == PT_PHDR);
+    let list = program_headers(table);
+    let table_header = list.clone().find(|header| header.p_type == PT_PHDR);
     let bias = table_header.map_or(Bias(0), |header| Bias(headers.0.wrapping_sub(header.p_vaddr)));
-    require_bias(bias, headers, entry, &list)?;
+    require_bias(bias, headers, entry, list.clone())?;
     let header =
         FileHeader { position_independent: bias.0 != 0, entry: bias.remove(entry), phoff: u64::MAX, phnum: count };
-    let mut placement = place(&header, &list)?;
+    let mut placement = place(&header, list)?;
     placement.headers = Some(bias.remove(headers));
+    map::copy_dynamic(&placement, bias);
     decode(Kind::Executable, b"", placement, bias)
 }
 
@@ -80,7 +78,12 @@ fn is_readable(at: Addr, length: usize) -> bool {
 /// In nearly all programs the ELF header stands right before the program headers: it knows the entry point, of which the
 /// kernel tells where it is. Tools that needed more headers have moved them elsewhere; then every segment must at least begin
 /// and end in memory.
-fn require_bias(bias: Bias, headers: Addr, entry: Addr, list: &[ProgramHeader]) -> Result<(), Problem> {
+fn require_bias(
+    bias: Bias,
+    headers: Addr,
+    entry: Addr,
+    list: impl Iterator<Item = ProgramHeader>,
+) -> Result<(), Problem> {
     let start = Addr(headers.0.wrapping_sub(FileHeader::SIZE as u64));
     let header = start.0.is_multiple_of(PAGE).then(|| {
         // SAFETY: on the page of the program headers, which can be read.
@@ -89,12 +92,10 @@ fn require_bias(bias: Bias, headers: Addr, entry: Addr, list: &[ProgramHeader]) 
     let is_right = match header {
         Some(Ok(header)) => bias.apply(header.entry) == entry,
         // The kernel starts some programs whose header no library may have.
-        _ => list.iter().filter(|load| load.p_type == PT_LOAD && load.p_memsz >= 8 && load.p_flags & PF_R != 0).all(
-            |load| {
-                let ends = [load.p_vaddr, load.p_vaddr.wrapping_add(load.p_memsz - 8)];
-                ends.iter().all(|&end| signal::is_readable(bias.apply(Vaddr(end)).0 as usize))
-            },
-        ),
+        _ => list.filter(|load| load.p_type == PT_LOAD && load.p_memsz >= 8 && load.p_flags & PF_R != 0).all(|load| {
+            let ends = [load.p_vaddr, load.p_vaddr.wrapping_add(load.p_memsz - 8)];
+            ends.iter().all(|&end| signal::is_readable(bias.apply(Vaddr(end)).0 as usize))
+        }),
     };
     if is_right { Ok(()) } else { Err(Problem::Headers) }
 }
@@ -106,15 +107,14 @@ pub fn whole(kind: Kind, base: Addr, path: &[u8]) -> Result<Box<Object<'static>>
     let header = FileHeader::decode(start).map_err(Problem::Header)?;
     // SAFETY: both objects have their program headers in their first page, behind the header.
     let table = unsafe { mapped_bytes(Addr(base.0.wrapping_add(header.phoff)), header.phsize()) };
-    let list: Vec<ProgramHeader> = program_headers(table).collect();
-    let placement = place(&header, &list)?;
+    let placement = place(&header, program_headers(table))?;
     let bias = Bias(base.0.wrapping_sub(placement.start().0));
     decode(kind, path, placement, bias)
 }
 
-fn place(header: &FileHeader, list: &[ProgramHeader]) -> Result<Placement, Problem> {
+fn place(header: &FileHeader, list: impl Iterator<Item = ProgramHeader> + Clone) -> Result<Placement, Problem> {
     // The kernel has mapped the file already, so its size is of no more interest.
-    Placement::plan(header, list.iter().copied(), u64::MAX).map_err(Problem::Placement)
+    Placement::plan(header, list, u64::MAX).map_err(Problem::Placement)
 }
 
 fn decode(kind: Kind, path: &[u8], placement: Placement, bias: Bias) -> Result<Box<Object<'static>>, Problem> {

@@ -8,12 +8,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STV_HIDDEN, STV_INTERNAL};
-use folio_elf::{Addr, Lossy, Symbol};
+use folio_elf::symbol::{STB_WEAK, STT_GNU_IFUNC};
+use folio_elf::{Addr, Lossy, Symbol, Vaddr};
+use folio_link::bind::{self, References};
 use folio_link::error::Error;
 use folio_link::object::ObjectId;
-use folio_link::relocate::{self, Indirect, Process as Questions};
-use folio_link::resolve::{Class, Definition};
+use folio_link::relocate::{Indirect, Process as Questions};
+use folio_link::resolve::{Class, Definition, Scope};
 use folio_link::{Errno, Problem};
 use folio_runtime::missing_function::stub_address;
 use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
@@ -21,7 +22,7 @@ use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsde
 use crate::debug;
 use crate::dl::open;
 use crate::dl::tls::{self, DYNAMIC, UNDECIDED};
-use crate::image::{execute, scope};
+use crate::image::{execute, map, scope};
 use crate::process::{Process, function};
 use crate::processor;
 use crate::report;
@@ -104,7 +105,7 @@ impl Questions for Binding<'_> {
     }
 
     fn tls_descriptor(&mut self, object: Option<ObjectId>, offset: u64) -> Result<[u64; 2], Problem> {
-        // Only the address is taken: whoever reads the descriptor calls by its convention.
+        // SAFETY: only the address is taken here; whoever reads the descriptor calls by its convention.
         let entry = |entry: unsafe extern "C" fn()| entry as usize as u64;
         let Some(object) = object else { return Ok([entry(tlsdesc_undefined_weak), offset]) };
         // SAFETY: the load lock is held during relocation.
@@ -146,6 +147,12 @@ impl Questions for Binding<'_> {
         self.lazily
     }
 
+    fn will_write(&mut self, object: ObjectId, start: Vaddr, size: u64) {
+        // SAFETY: the load lock is held during relocation.
+        let object = unsafe { &self.process.objects.get()[object] };
+        map::populate(&object.placement, object.image.bias(), start, size);
+    }
+
     fn bound(&mut self, requester: ObjectId, definition: &Definition) {
         processor::note_reference(self.process, definition);
         if self.running {
@@ -185,31 +192,28 @@ pub fn bind_call(process: &Process, requester: ObjectId, symbol_index: u32) -> (
     let lock = process.lock();
     // SAFETY: the load lock is held.
     let (objects, uniques) = unsafe { (process.objects.get(), process.namespace_of(requester).uniques.get_mut()) };
-    let object = &objects[requester];
-    let symbols = object.symbols.as_ref().expect("what calls has symbols");
-    let symbol = symbols.get(symbol_index).expect("the relocation was checked");
-    let own = Definition { object: requester, index: symbol_index, symbol };
-    let is_own = symbol.binding() == STB_LOCAL || matches!(symbol.visibility(), STV_HIDDEN | STV_INTERNAL);
-    // SAFETY: the load lock is held.
-    let found = unsafe {
-        scope::with_scopes(process, requester, |scopes| match debug::Lookups::watching(process) {
-            _ if is_own => Some(own),
-            None => relocate::bind(objects, own, symbols, scopes, Class::Call, uniques, &mut ()),
-            Some(mut watch) => relocate::bind(objects, own, symbols, scopes, Class::Call, uniques, &mut watch),
-        })
-    };
-    let Some(definition) = found else {
-        if symbol.binding() == STB_WEAK {
-            // The call of a weak function that is not there is one of the null pointer.
-            return (None, Addr(0));
+    let search = |scopes: &[&Scope]| {
+        let references = References::new(objects, requester, scopes).expect("what calls has symbols");
+        let symbol = references.symbols.get(symbol_index).expect("the relocation was checked");
+        let found = match debug::Lookups::watching(process) {
+            None => references.bind(symbol_index, &symbol, Class::Call, uniques, &mut ()),
+            Some(mut watch) => references.bind(symbol_index, &symbol, Class::Call, uniques, &mut watch),
+        };
+        if found.is_none() && symbol.binding() != STB_WEAK {
+            let problem = references.undefined(symbol_index, &symbol);
+            let error = Error::new(references.object.display_name(process.program), problem);
+            report::fatal(process.program, "symbol lookup error", &error);
         }
-        let problem = relocate::undefined(object, symbols, symbol_index, &symbol);
-        let error = Error::new(object.display_name(process.program), problem);
-        report::fatal(process.program, "symbol lookup error", &error);
+        found
+    };
+    // SAFETY: the load lock is held.
+    let Some(definition) = (unsafe { scope::with_scopes(process, requester, search) }) else {
+        // The call of a weak function that is not there is one of the null pointer.
+        return (None, Addr(0));
     };
     open::note_binding(process, requester, definition.object);
     processor::note_reference(process, &definition);
-    let address = relocate::address_of(objects, &definition);
+    let address = bind::address_of(objects, &definition);
     drop(lock);
     (Some(definition), settle(&definition.symbol, address))
 }

@@ -11,6 +11,7 @@ use folio_link::index::ScopeIndex;
 use folio_link::object::{Kind, Object, ObjectId};
 use folio_link::placement::{LoadSegment, PF_R, PF_W};
 use folio_link::relocate::{self as pass, Indirect};
+use folio_link::resolve::Watch;
 
 use crate::abi::publish;
 use crate::audit::bindings;
@@ -34,7 +35,7 @@ pub fn too_new_for_processor(process: &Process, sorted: &[usize]) -> Option<Obje
     let (objects, states) = unsafe { (process.objects.get(), process.states.get()) };
     let runs = |index: usize| states[index].as_ref().is_some_and(|state| state.initialised);
     let mut ids = sorted.iter().rev().filter(|&&index| !runs(index)).map(|&index| ObjectId(index as u32));
-    ids.find(|&id| objects[id].kind != Kind::Interpreter && objects[id].isa_needed() & !levels != 0)
+    ids.find(|&id| objects[id].kind != Kind::Interpreter && objects[id].properties.isa_needed & !levels != 0)
 }
 
 /// What an opening does when all its objects are relocated but for this: a debugger has been told of them by then, and can
@@ -80,8 +81,7 @@ pub fn relocate(
         if core::mem::replace(&mut state.relocated, true) {
             continue;
         }
-        let index = index.as_ref().filter(|_| state.scopes == [ScopeName::Global]);
-        if let Err(error) = relocate_one(process, id, index, now, later.as_deref_mut(), report) {
+        if let Err(error) = relocate_one(process, id, index.as_ref(), now, later.as_deref_mut(), report) {
             report(error);
         }
         // SAFETY: as above.
@@ -91,7 +91,7 @@ pub fn relocate(
 }
 
 /// An index of the main search list, if the objects to relocate have many references to look up in it.
-fn index_for(process: &Process, sorted: &[usize]) -> Option<ScopeIndex> {
+fn index_for<'p>(process: &'p Process, sorted: &[usize]) -> Option<ScopeIndex<'p>> {
     // SAFETY: the load lock is held, or there is one thread.
     let objects = unsafe { process.objects.get() };
     let &first = sorted.first()?;
@@ -103,11 +103,11 @@ fn index_for(process: &Process, sorted: &[usize]) -> Option<ScopeIndex> {
         .filter(|&id| {
             // SAFETY: as above.
             let state = unsafe { process.state(id) };
-            !state.relocated && state.scopes == [ScopeName::Global]
+            !state.relocated && state.scopes.contains(&ScopeName::Global)
         })
         .map(|id| pass::symbolic_count(&objects[id]))
         .sum();
-    ScopeIndex::build_if_worthwhile(objects, global, references)
+    ScopeIndex::build_if_worthwhile(objects, global, references, map::populate_memory)
 }
 
 fn relocate_one(
@@ -161,15 +161,9 @@ fn relocate_one(
     unsafe {
         scope::with_scopes(process, id, |scopes| {
             let program = process.program;
-            match debug::Lookups::relocating(process, object.display_name(program)) {
-                None => {
-                    pass::relocate_with(index, objects, id, scopes, uniques, &mut binding, program, &mut (), report)
-                }
-                Some(mut watch) => {
-                    let index = index.filter(|_| !watch.wants_all());
-                    pass::relocate_with(index, objects, id, scopes, uniques, &mut binding, program, &mut watch, report);
-                }
-            }
+            let mut watch = debug::Lookups::relocating(process, object.display_name(program));
+            let watch = watch.as_mut().map(|watch| watch as &mut dyn Watch);
+            pass::relocate_with(index, objects, id, scopes, uniques, &mut binding, program, watch, report);
         });
     }
     if audited.is_some() && !binding.lazily {

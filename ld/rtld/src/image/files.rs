@@ -5,6 +5,7 @@
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 
 use folio_elf::header::{ProgramHeader, program_headers};
 use folio_elf::{FileHeader, HeaderError, Image, Vaddr};
@@ -14,14 +15,15 @@ use folio_link::placement::Placement;
 use folio_link::search::{Files, OpenError};
 use folio_link::{Errno, Problem};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, readlink, stat};
+use rustix::fs::{Access, CWD, Mode, OFlags, Stat, access, fstat, openat, readlink, stat};
 use rustix::io::{pread, read, retry_on_intr};
 
+use crate::image::execstack;
 use crate::image::map::{self, FileBytes};
 use crate::profile::{Kind as Profiled, Span};
 
 /// Where ldconfig(8) keeps what it found.
-const CACHE: &str = "/etc/ld.so.cache";
+const CACHE: &CStr = c"/etc/ld.so.cache";
 
 /// Bytes read with the first read: the ELF header and, in nearly all files, the program headers.
 const FIRST_READ: usize = 1024;
@@ -35,26 +37,37 @@ pub struct OpenFile {
 }
 
 /// What has been read of the file system so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Disk {
     cache: Option<Option<FileBytes>>,
+    /// Where the last mapping of the start lies, that of a library or of ld.so.cache, or nothing yet: the next goes below.
+    /// `None` in a running process, where gaps are as small as they may be.
+    lowest: Option<u64>,
     /// The directory that the process started in, for relative `$ORIGIN`s.
     current_directory: Option<Vec<u8>>,
+    /// Objects that ask for an executable stack are refused before they are mapped.
+    pub refuses_executable_stacks: bool,
 }
 
 impl Disk {
     pub const fn new() -> Disk {
-        Disk { cache: None, current_directory: None }
+        Disk { cache: None, lowest: Some(0), current_directory: None, refuses_executable_stacks: false }
     }
 
-    /// Gives the memory of ld.so.cache back: the next search that needs it reads the file as it is then.
+    /// Discovery is over: gives the memory of ld.so.cache back. The next search that needs it reads the file as it is then.
     pub fn forget_cache(&mut self) {
         self.cache = None;
+        self.lowest = None;
     }
 }
 
+/// Whether there is a file of that name.
+pub fn exists(path: &CStr) -> bool {
+    access(path, Access::EXISTS).is_ok()
+}
+
 /// The whole of a file in memory, shared with the page cache; `None` if it cannot be opened or is empty.
-pub fn contents(path: &str) -> Option<FileBytes> {
+pub fn contents(path: &CStr) -> Option<FileBytes> {
     let descriptor = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let length = usize::try_from(fstat(&descriptor).ok()?.st_size).ok().filter(|&length| length > 0)?;
     map::file_bytes(descriptor.as_fd(), length)
@@ -156,11 +169,16 @@ impl Files for Disk {
     }
 
     fn cache(&mut self) -> Option<&[u8]> {
+        let Disk { cache, lowest, .. } = self;
         let open = || {
             let _span = Span::of(Profiled::Cache);
-            contents(CACHE)
+            let bytes = contents(CACHE)?;
+            if let Some(lowest @ 0) = lowest {
+                *lowest = bytes.start();
+            }
+            Some(bytes)
         };
-        self.cache.get_or_insert_with(open).as_deref()
+        cache.get_or_insert_with(open).as_deref()
     }
 
     fn is_set_user_id(&mut self, file: &OpenFile) -> bool {
@@ -182,7 +200,13 @@ impl Source<'static> for Disk {
         crate::reserve_memory(1)?;
         let placement = file.placement()?;
         graph::require_library(&placement)?;
-        let image = map::map(&placement, file.descriptor.as_fd())?;
+        if self.refuses_executable_stacks && execstack::is_wanted_in(&placement) {
+            return Err(Problem::ExecutableStack(Errno::EINVAL));
+        }
+        let image = match &mut self.lowest {
+            Some(lowest) => map::map_below(lowest, &placement, file.descriptor.as_fd()),
+            None => map::map(&placement, file.descriptor.as_fd()),
+        }?;
         Ok((placement, image))
     }
 
@@ -217,7 +241,7 @@ pub fn program_owner() -> u32 {
 }
 
 /// The whole of a file that has no size of its own, such as those of proc(5).
-pub fn read_all(path: &core::ffi::CStr) -> Option<Vec<u8>> {
+pub fn read_all(path: &CStr) -> Option<Vec<u8>> {
     let descriptor = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];

@@ -24,8 +24,8 @@ use crate::namespace::Namespace;
 use crate::process::{Arguments, Process, State, function};
 use crate::profile::{Kind as Profiled, Span};
 
-/// # Safety
-/// Each is a function of a relocated object, called once, in its turn.
+// SAFETY: an object's arrays promise functions of these types (gABI, *Initialization and Termination Functions*); each is
+// called once, in its turn, after the object was relocated.
 type Initializer = unsafe extern "C" fn(i32, *mut *mut c_char, *mut *mut c_char);
 type Finalizer = unsafe extern "C" fn();
 
@@ -168,33 +168,48 @@ fn finalizers(process: &Process, id: ObjectId) -> Vec<Addr> {
 #[unsafe(no_mangle)]
 pub extern "C" fn _dl_fini() {
     let process = Process::get();
-    let (auditors, namespaces): (Vec<&Namespace>, Vec<&Namespace>) = {
-        let _lock = process.lock();
-        // SAFETY: the load lock is held.
-        unsafe { process.namespaces().partition(|namespace| namespace.is_auditors()) }
-    };
-    // Auditors see the others go.
-    for namespace in namespaces.into_iter().rev().chain(auditors.into_iter().rev()) {
+    for namespace in namespaces_to_finalise(process) {
         finalise_namespace(process, namespace);
     }
     debug::final_statistics();
 }
 
-fn finalise_namespace(process: &Process, namespace: &Namespace) {
-    let sorted = {
-        let _lock = process.lock();
-        audit::activity(process, namespace, Activity::Delete);
-        // SAFETY: the load lock is held.
-        let (members, states) = unsafe { (namespace.members.get(), process.states.get_mut()) };
-        let list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
-        // Each one is held open until its turn is over.
-        for &index in &list {
-            if let Some(state) = &mut states[index] {
-                state.opens += 1;
-            }
+// What only prepares is out of line: leak checkers run as finalizers, and search the stack for addresses. In a large frame
+// below them, with room that is not used any more, they would find what the program has long lost.
+
+/// Auditors see the others go.
+#[inline(never)]
+fn namespaces_to_finalise(process: &Process) -> Vec<&Namespace> {
+    let _lock = process.lock();
+    // SAFETY: the load lock is held.
+    let namespaces = unsafe { process.namespaces() };
+    let mut namespaces: Vec<&Namespace> = namespaces.collect();
+    namespaces.reverse();
+    // Stable: those of auditors come last, in their order.
+    // SAFETY: as above.
+    namespaces.sort_by_key(|namespace| unsafe { namespace.is_auditors() });
+    namespaces
+}
+
+/// The objects of a namespace in the order of their end. Each one is held open until its turn is over.
+#[inline(never)]
+fn sort_to_finalise(process: &Process, namespace: &Namespace) -> Vec<usize> {
+    let _lock = process.lock();
+    audit::activity(process, namespace, Activity::Delete);
+    // SAFETY: the load lock is held.
+    let (members, states) = unsafe { (namespace.members.get(), process.states.get_mut()) };
+    let list: Vec<usize> = members.iter().map(|id| id.0 as usize).collect();
+    for &index in &list {
+        if let Some(state) = &mut states[index] {
+            state.opens += 1;
         }
-        Edges(states).sort(process).finalized(&list, namespace.is_base(), |_| false)
-    };
+    }
+    Edges(states).sort(process).finalized(&list, namespace.is_base(), |_| false)
+}
+
+#[inline(never)]
+fn finalise_namespace(process: &Process, namespace: &Namespace) {
+    let sorted = sort_to_finalise(process, namespace);
     for index in sorted {
         let id = ObjectId(index as u32);
         // SAFETY: the object is loaded as long as it is held open.

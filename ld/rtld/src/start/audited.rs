@@ -11,6 +11,7 @@
 
 use alloc::vec::Vec;
 
+use folio_elf::dynamic::{DT_AUDIT, DT_DEPAUDIT};
 use folio_glibc::layout::Layout;
 use folio_link::error::{Error, Problem};
 use folio_link::object::Objects;
@@ -22,7 +23,7 @@ use crate::abi::publish::{self, Place};
 use crate::audit::{self, Activity, Auditing};
 use crate::debug::REMARKS;
 use crate::dl::{find_object, tls};
-use crate::image::execute;
+use crate::image::{execute, map};
 use crate::process::Process;
 use crate::report::{self, LOADING};
 use crate::start::cast::Cast;
@@ -30,19 +31,15 @@ use crate::start::discover;
 use crate::start::environment::Environment;
 use crate::start::{bind, choose_layout, make_main_thread, publish_process, publish_scopes, show_what_is_asked_for};
 
-/// `DT_DEPAUDIT`, `DT_AUDIT` (Solaris *Linker and Libraries Guide*).
-const DT_DEPAUDIT: u64 = 0x6fff_fefb;
-const DT_AUDIT: u64 = 0x6fff_fefc;
-
 /// The auditors that are asked for: by `LD_AUDIT`, by `--audit`, and by the program itself. A set-user-ID program takes no
 /// paths.
 pub fn names(environment: &Environment, cast: &Cast, objects: &Objects<'static>, secure: bool) -> Vec<&'static [u8]> {
     /// `NAME_MAX`.
     const LONGEST: usize = 255;
     let dynamic = objects[cast.executable].dynamic.as_ref();
-    let own = |tag| dynamic.and_then(|dynamic| dynamic.string(tag)).unwrap_or_default();
+    let own = dynamic.map_or([None; 2], |dynamic| dynamic.strings_of([DT_AUDIT, DT_DEPAUDIT]));
     let option = cast.options.and_then(|options| options.audit).unwrap_or_default();
-    let lists = [environment.audit, option, own(DT_AUDIT), own(DT_DEPAUDIT)];
+    let lists = [environment.audit, option, own[0].unwrap_or_default(), own[1].unwrap_or_default()];
     let names = lists.into_iter().flat_map(|list| list.split(|&byte| byte == b':'));
     let is_safe = |name: &&[u8]| !secure || (!name.contains(&b'/') && name.len() < LONGEST);
     names.filter(|name| !name.is_empty()).filter(is_safe).collect()
@@ -64,7 +61,8 @@ pub fn prepare(
     show_what_is_asked_for(known, environment, false, auxiliary);
     let layout: &'static Layout = choose_layout(libc.as_deref(), stack, cast);
     if let Some(libc) = libc {
-        discover::put_back(libc);
+        // SAFETY: it is on no list, and nothing was bound to it.
+        unsafe { map::discard(libc) };
     }
     let process = publish_process(stack, environment, secure, objects, discovery, cast, layout);
     find_object::publish(process);
@@ -72,10 +70,6 @@ pub fn prepare(
     publish::functions(process);
     // SAFETY: one thread.
     let objects = unsafe { process.objects.get() };
-    if let Some(vdso) = process.vdso {
-        // SAFETY: one thread.
-        publish::vdso(layout, process.ro, &objects[vdso], unsafe { process.state(vdso) }.map);
-    }
     // A debugger sees the auditors come, beside a list without libraries.
     debugger::prepare(process, objects);
     debugger::show_list(process);

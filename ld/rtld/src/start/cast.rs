@@ -23,7 +23,7 @@ use linux_raw_sys::auxvec::{AT_BASE, AT_ENTRY, AT_EXECFN, AT_PHDR, AT_PHNUM, AT_
 
 use crate::image::adopt;
 use crate::image::files::{self, Disk};
-use crate::image::map;
+use crate::image::origin;
 use crate::report::{self, LOADING};
 use crate::start::environment::Environment;
 use crate::start::options::{Options, Task};
@@ -52,9 +52,6 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
     let own = adopt::whole(Kind::Interpreter, adopt::own_base(), b"").unwrap_or_else(|problem| refuse(problem));
     let entry = Addr(stack.auxiliary_value(AT_ENTRY) as u64);
     let is_direct = own.address(own.placement.entry) == entry;
-    if let Some((start, end)) = own.placement.relro_pages() {
-        let _ = map::protect(own.image.bias(), start, end, folio_link::placement::PF_R);
-    }
 
     let file_name = stack.auxiliary_string(AT_EXECFN).unwrap_or_default();
     let (mut executable, options, program_file) = if is_direct {
@@ -74,9 +71,15 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
             .unwrap_or_else(|problem| refuse(problem));
         (executable, None, file_name)
     };
-    let own_path = if is_direct { Some(file_name.to_bytes()) } else { interpreter_path(&executable) };
-    let canonical = executable.origin;
-    executable.origin = origin_of_program(program_file, is_direct, environment.origin_path);
+    // The name by which Folio was called.
+    let own_path = if is_direct { Some(file_name.to_bytes()) } else { executable.named_interpreter() };
+    let canonical = core::mem::take(&mut executable.origin);
+    // Where proc(5) says is Folio in a direct start, so the path that was given counts.
+    if is_direct {
+        executable.origin = Disk::new().origin(program_file.to_bytes());
+    } else if origin::is_asked_for(&executable, environment) {
+        executable.origin = origin::of_program(program_file, environment.origin_path);
+    }
     if is_direct
         && canonical != executable.origin
         && !canonical.is_empty()
@@ -155,12 +158,6 @@ fn enter_directly(stack: &mut Stack, options: &Options, own: &Object, executable
     }
 }
 
-/// The string of `PT_INTERP`: the name by which Folio was called.
-fn interpreter_path(executable: &Object<'static>) -> Option<&'static [u8]> {
-    let extent = executable.placement.interpreter?;
-    executable.image.strings(extent.at, extent.size)?.get(0)
-}
-
 fn adopt_vdso(stack: &Stack) -> Option<Box<Object<'static>>> {
     let base = Addr(stack.auxiliary_value(AT_SYSINFO_EHDR) as u64);
     let mut vdso = adopt::whole(Kind::Vdso, Some(base).filter(|base| base.0 != 0)?, b"").ok()?;
@@ -168,21 +165,4 @@ fn adopt_vdso(stack: &Stack) -> Option<Box<Object<'static>>> {
     vdso.names = alloc::vec![vdso.path.clone()];
     vdso.is_graphed = true;
     Some(vdso)
-}
-
-/// `$ORIGIN` of the executable: where the kernel says that its file is, else `LD_ORIGIN_PATH` (*glibc
-/// sysdeps/unix/sysv/linux/dl-origin.c, _dl_get_origin*). Under a direct start that would be Folio, so the path that was
-/// given counts.
-fn origin_of_program(file: &CStr, is_direct: bool, origin_path: Option<&[u8]>) -> Vec<u8> {
-    if !is_direct
-        && let Ok(path) = rustix::fs::readlink(c"/proc/self/exe", Vec::new())
-        && path.to_bytes().starts_with(b"/")
-    {
-        return search::dst::origin_of(path.to_bytes()).to_vec();
-    }
-    if let Some(path) = origin_path.filter(|_| !is_direct) {
-        let slashes = path.iter().rev().take_while(|&&byte| byte == b'/').count();
-        return path[..(path.len() - slashes).max(1).min(path.len())].to_vec();
-    }
-    Disk::new().origin(file.to_bytes())
 }

@@ -10,12 +10,10 @@ use core::ffi::CStr;
 
 use folio_elf::Lossy;
 use folio_elf::version::Need;
-use folio_glibc::cpu::{self, Memo, NoTunables};
 use folio_glibc::layout::Version;
 use folio_link::error::Error;
 use folio_link::graph::{self, Loader, Missing};
 use folio_link::object::{Kind, Object, ObjectId, Objects};
-use folio_link::search::cache::Hwcaps;
 use folio_link::search::{self, Owner, PathList, Reference, Requester, Search, Settings, preload};
 use folio_link::version;
 use folio_runtime::stack::Stack;
@@ -25,24 +23,23 @@ use linux_raw_sys::auxvec::AT_PLATFORM;
 use crate::abi::libc;
 use crate::audit::Auditing;
 use crate::debug::{self, Categories, Phase, REMARKS, Searches, version_wanted};
+use crate::image::execstack;
 use crate::image::files::{self, Disk};
 use crate::image::map;
-use crate::processor::Cpuid;
+use crate::image::origin;
 use crate::profile::{Kind as Profiled, Span};
 use crate::report::{self, LOADING};
 use crate::start::cast::Cast;
 use crate::start::early_tunables;
 use crate::start::environment::Environment;
+use crate::start::machine::Machine;
 use crate::start::options::Options;
-
-/// What `$LIB` stands for.
-pub const LIB: &[u8] = b"lib/x86_64-linux-gnu";
 
 /// What discovery found.
 pub struct Discovery {
     pub search: Search<'static>,
     pub disk: Disk,
-    pub memo: Box<Memo<Cpuid>>,
+    pub machine: &'static Machine,
     /// The order of the list that programs see: the vDSO behind the executable, Folio where it is needed.
     pub members: Vec<ObjectId>,
     pub found: Found,
@@ -82,12 +79,15 @@ pub fn begin(
     objects: &Objects<'static>,
     cast: &Cast,
 ) -> Discovery {
-    let mut memo = Box::new(Memo::new(Cpuid));
     let options = cast.options.unwrap_or_default();
-    let search = new_search(stack, environment, secure, &objects[cast.executable].origin, &options, &mut memo);
+    let machine = Machine::new(environment, secure, &options);
+    let search = new_search(stack, environment, secure, &objects[cast.executable].origin, &options, machine);
     let members = [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
     let found = Found { closure: alloc::vec![cast.executable], missing: Vec::new(), version_errors: Vec::new() };
-    Discovery { search, disk: Disk::new(), memo, members, found }
+    let mut disk = Disk::new();
+    let release = || release(stack, environment, secure, &objects[cast.executable], &options);
+    disk.refuses_executable_stacks = execstack::are_refused(early_tunables(environment, secure), release);
+    Discovery { search, disk, machine, members, found }
 }
 
 /// Where the objects of a start are loaded.
@@ -131,7 +131,7 @@ pub fn load_all(
         program: cast.program,
     };
     let mut roots = alloc::vec![cast.executable];
-    preload_all(&mut loader, environment, &options, secure, &mut roots);
+    preload_all(&mut loader, environment, &options, secure, cast, &mut roots);
     if let (Some(auditing), Some(vdso)) = (&loader.observe.auditing, cast.vdso) {
         auditing.known(vdso);
     }
@@ -178,19 +178,13 @@ pub fn release(
     executable: &Object,
     options: &Options,
 ) -> Option<Version> {
-    let mut search = new_search(stack, environment, secure, &executable.origin, options, &mut Memo::new(Cpuid));
+    let machine = Machine::new(environment, secure, options);
+    let mut search = new_search(stack, environment, secure, &executable.origin, options, machine);
     let found = libc(&mut search, &mut Disk::new(), Some(executable))?;
     let layout = libc::layout(&found).ok();
-    put_back(found);
+    // SAFETY: it is on no list, and nothing was bound to it.
+    unsafe { map::discard(found) };
     layout.map(|layout| layout.version)
-}
-
-/// Unmaps an object that was only to be looked at.
-pub fn put_back(object: Box<Object<'static>>) {
-    let (start, span, image) = (object.placement.start(), object.placement.span(), object.image);
-    drop(object);
-    // SAFETY: it is on no list, and what was decoded from it is dropped.
-    unsafe { map::unmap_object(start, span, image) };
 }
 
 /// Makes the searches of a process whose program has this `$ORIGIN`.
@@ -200,17 +194,8 @@ pub fn new_search(
     secure: bool,
     origin: &[u8],
     options: &Options,
-    memo: &mut Memo<Cpuid>,
+    machine: &'static Machine,
 ) -> Search<'static> {
-    let span = Span::of(Profiled::Processor);
-    let levels = match early_tunables(environment, secure) {
-        None => cpu::isa_level(memo, &NoTunables),
-        Some(values) => cpu::isa_level(memo, &values),
-    };
-    drop(span);
-    let mut subdirectories: Vec<&'static [u8]> = options.prepended_hwcaps().collect();
-    let allowed = levels.directories().iter().map(|name| name.as_bytes()).filter(|name| options.allows_hwcaps(name));
-    subdirectories.extend(allowed);
     let settings = Settings {
         ld_library_path: options.ld_library_path.unwrap_or(environment.ld_library_path),
         inhibit_cache: options.inhibit_cache,
@@ -218,9 +203,9 @@ pub fn new_search(
         secure,
         program_owner: if secure { files::program_owner() } else { 0 },
         system_directories: search::DEBIAN_AMD64,
-        lib: LIB,
+        lib: search::DEBIAN_AMD64_LIB,
         platform: stack.auxiliary_string(AT_PLATFORM).map(CStr::to_bytes),
-        hwcaps: Hwcaps { subdirectories: subdirectories.leak(), isa_level: (1 << levels.highest()) - 1 },
+        machine,
     };
     let owner = Owner { name: b"", origin: Some(origin), is_executable: true };
     Search::new(settings, &owner)
@@ -232,27 +217,33 @@ fn preload_all(
     environment: &Environment,
     options: &Options,
     secure: bool,
+    cast: &Cast,
     roots: &mut Vec<ObjectId>,
 ) {
-    const FILE: &str = "/etc/ld.so.preload";
-    let mut add = |name: &[u8], from: &str| {
+    const FILE: &CStr = c"/etc/ld.so.preload";
+    let mut add = |name: &[u8], from: &CStr| {
         let executable = loader.executable;
+        if from == FILE {
+            origin::ask(&mut loader.objects[executable], name, cast.program_file);
+        }
         match loader.load(name, Some(executable), Reference::Preloaded) {
             Ok(id) => roots.push(id),
             Err(error) => report::line(format_args!(
-                "ERROR: ld.so: object '{}' from {from} cannot be preloaded ({}): ignored.",
+                "ERROR: ld.so: object '{}' from {} cannot be preloaded ({}): ignored.",
                 Lossy(name),
+                Lossy(from.to_bytes()),
                 error.problem,
             )),
         }
     };
     for name in preload::split_list(environment.preload, secure) {
-        add(name, "LD_PRELOAD");
+        add(name, c"LD_PRELOAD");
     }
     for name in preload::split_list(options.preload.unwrap_or_default(), secure) {
-        add(name, "--preload");
+        add(name, c"--preload");
     }
-    if let Some(text) = files::contents(FILE) {
+    // Few systems have this file, and to ask whether it is there takes half as long as to fail to open it.
+    if let Some(text) = files::exists(FILE).then(|| files::contents(FILE)).flatten() {
         for name in preload::split_file(&text) {
             add(name, FILE);
         }

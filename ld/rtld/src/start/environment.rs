@@ -37,52 +37,21 @@ pub struct Environment {
     /// `LD_ORIGIN_PATH`: the program's `$ORIGIN` where proc(5) cannot tell it.
     pub origin_path: Option<&'static [u8]>,
     pub tunables: Option<&'static [u8]>,
+    /// `LD_FOLIO_CPU`: the file that takes the place of the record of CPU facts for all; empty, there is none.
+    pub cpu_record: Option<&'static [u8]>,
     /// Some variable that stands for a tunable is set.
     pub has_tunable_alias: bool,
 }
 
 /// Removed from the environment of a set-user-ID program: all that any supported glibc removes (*sysdeps/generic/unsecvars.h*,
-/// and for `MALLOC_CHECK_` up to 2.38 *elf/dl-tunables.list*), and what is Folio's own.
-const UNSAFE: &[&str] = &[
-    "GCONV_PATH",
-    "GETCONF_DIR",
-    "GLIBC_TUNABLES",
-    "HOSTALIASES",
-    "LD_AUDIT",
-    "LD_BIND_NOT",
-    "LD_BIND_NOW",
-    "LD_DEBUG",
-    "LD_DEBUG_OUTPUT",
-    "LD_DYNAMIC_WEAK",
-    "LD_FOLIO_PROFILE",
-    "LD_HWCAP_MASK",
-    "LD_LIBRARY_PATH",
-    "LD_ORIGIN_PATH",
-    "LD_PREFER_MAP_32BIT_EXEC",
-    "LD_PRELOAD",
-    "LD_PROFILE",
-    "LD_PROFILE_OUTPUT",
-    "LD_SHOW_AUXV",
-    "LD_VERBOSE",
-    "LD_WARN",
-    "LOCALDOMAIN",
-    "LOCPATH",
-    "MALLOC_ARENA_MAX",
-    "MALLOC_ARENA_TEST",
-    "MALLOC_CHECK_",
-    "MALLOC_MMAP_MAX_",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_PERTURB_",
-    "MALLOC_TOP_PAD_",
-    "MALLOC_TRACE",
-    "MALLOC_TRIM_THRESHOLD_",
-    "NIS_PATH",
-    "NLSPATH",
-    "RESOLV_HOST_CONF",
-    "RES_OPTIONS",
-    "TMPDIR",
-    "TZDIR",
-];
+/// and for `MALLOC_CHECK_` up to 2.38 *elf/dl-tunables.list*), and what is Folio's own. One text, for a list of texts would be
+/// pointers, which each start had to relocate.
+const UNSAFE: &str = "\
+    GCONV_PATH GETCONF_DIR GLIBC_TUNABLES HOSTALIASES LD_AUDIT LD_BIND_NOT LD_BIND_NOW LD_DEBUG LD_DEBUG_OUTPUT \
+    LD_DYNAMIC_WEAK LD_FOLIO_CPU LD_FOLIO_PROFILE LD_HWCAP_MASK LD_LIBRARY_PATH LD_ORIGIN_PATH LD_PREFER_MAP_32BIT_EXEC \
+    LD_PRELOAD LD_PROFILE LD_PROFILE_OUTPUT LD_SHOW_AUXV LD_VERBOSE LD_WARN LOCALDOMAIN LOCPATH MALLOC_ARENA_MAX \
+    MALLOC_ARENA_TEST MALLOC_CHECK_ MALLOC_MMAP_MAX_ MALLOC_MMAP_THRESHOLD_ MALLOC_PERTURB_ MALLOC_TOP_PAD_ \
+    MALLOC_TRACE MALLOC_TRIM_THRESHOLD_ NIS_PATH NLSPATH RESOLV_HOST_CONF RES_OPTIONS TMPDIR TZDIR";
 
 impl Environment {
     /// Reads the variables. In a secure start those that are unsafe are removed, and of them only lists of what to preload and
@@ -117,6 +86,7 @@ impl Environment {
                 b"LD_DEBUG" => environment.debug |= debug::parse(value),
                 b"LD_DEBUG_OUTPUT" => environment.debug_output = Some(value),
                 b"LD_SHOW_AUXV" => environment.show_auxv = true,
+                b"LD_FOLIO_CPU" => environment.cpu_record = Some(value),
                 b"LD_FOLIO_PROFILE" => profile::switch_on(value),
                 b"LD_DYNAMIC_WEAK" => environment.dynamic_weak = true,
                 b"LD_ORIGIN_PATH" => environment.origin_path = Some(value),
@@ -151,7 +121,7 @@ impl Environment {
             match name {
                 b"LD_PRELOAD" => self.preload = value,
                 b"LD_AUDIT" => self.audit = value,
-                _ => return !UNSAFE.iter().any(|unsafe_one| unsafe_one.as_bytes() == name),
+                _ => return !UNSAFE.split(' ').any(|unsafe_one| unsafe_one.as_bytes() == name),
             }
             false
         });

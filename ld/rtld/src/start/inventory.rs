@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use folio_elf::Lossy;
-use folio_glibc::cpu::{Dump, Extent, Levels, Memo, Summary, preferred_names};
+use folio_glibc::cpu::{Dump, Extent, Levels, Summary, preferred_names};
 use folio_glibc::layout::{CpuFeatures, Layout, Offset, TunableKind, Version};
 use folio_glibc::tunables::{Value, Values};
 use folio_link::search;
@@ -21,9 +21,10 @@ use crate::abi::globals::_rtld_global_ro;
 use crate::abi::record::Record;
 use crate::abi::{libc, publish};
 use crate::image::files::Disk;
-use crate::processor::{self, Cpuid};
+use crate::processor;
 use crate::start::discover;
 use crate::start::environment::Environment;
+use crate::start::machine::Machine;
 use crate::start::options::{HELP, Options, Task};
 use crate::start::read_tunables;
 
@@ -31,13 +32,14 @@ use crate::start::read_tunables;
 #[cold]
 #[inline(never)]
 pub fn print(stack: &Stack, environment: &Environment, options: &Options) -> ! {
-    let mut memo = Memo::new(Cpuid);
-    let mut search = discover::new_search(stack, environment, false, b"", options, &mut memo);
+    let machine = Machine::new(environment, false, options);
+    let mut search = discover::new_search(stack, environment, false, b"", options, machine);
     let libc = discover::libc(&mut search, &mut Disk::new(), None);
     let layout = libc.and_then(|libc| libc::layout(&libc).ok()).unwrap_or_else(libc::any_layout);
     let ro = _rtld_global_ro.record();
     publish::kernel_facts(layout, ro, stack);
     let mut tunables = read_tunables(stack, environment, false, layout);
+    let mut memo = machine.memo.borrow_mut();
     let summary = processor::fill_cpu_features(stack, layout, ro, &mut memo, &mut tunables, Extent::Whole);
     let mut output = Output::stdout();
     let _ = match options.task {
@@ -105,34 +107,10 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// Environment variables whose values are shown, beside those that begin with `LC_`, `LD_` or `MALLOC_`.
-const SHOWN: [&str; 26] = [
-    "DATEMSK",
-    "GCONV_PATH",
-    "GETCONF_DIR",
-    "GLIBC_TUNABLES",
-    "GMON_OUTPUT_PREFIX",
-    "HESIOD_CONFIG",
-    "HES_DOMAIN",
-    "HOSTALIASES",
-    "I18NPATH",
-    "IFS",
-    "LANG",
-    "LOCALDOMAIN",
-    "LOCPATH",
-    "MSGVERB",
-    "NIS_DEFAULTS",
-    "NIS_GROUP",
-    "NIS_PATH",
-    "NLSPATH",
-    "PATH",
-    "POSIXLY_CORRECT",
-    "RESOLV_HOST_CONF",
-    "RES_OPTIONS",
-    "SEV_LEVEL",
-    "TMPDIR",
-    "TZ",
-    "TZDIR",
-];
+const SHOWN: &str = "\
+    DATEMSK GCONV_PATH GETCONF_DIR GLIBC_TUNABLES GMON_OUTPUT_PREFIX HESIOD_CONFIG HES_DOMAIN HOSTALIASES I18NPATH \
+    IFS LANG LOCALDOMAIN LOCPATH MSGVERB NIS_DEFAULTS NIS_GROUP NIS_PATH NLSPATH PATH POSIXLY_CORRECT \
+    RESOLV_HOST_CONF RES_OPTIONS SEV_LEVEL TMPDIR TZ TZDIR";
 
 /// The last release whose loader knows the old hwcaps directories and prints what became of them.
 const OLD_HWCAPS: Version = Version { major: 2, minor: 36 };
@@ -175,7 +153,7 @@ impl Diagnostics<'_> {
     fn loader(&mut self) -> fmt::Result {
         let r = &self.layout.global_ro;
         let is_old = self.layout.version <= OLD_HWCAPS;
-        self.string("dl_dst_lib", discover::LIB)?;
+        self.string("dl_dst_lib", search::DEBIAN_AMD64_LIB)?;
         self.value("dl_hwcap", self.summary.hwcap)?;
         if is_old {
             self.value("dl_hwcap_important", 6)?;
@@ -202,9 +180,11 @@ impl Diagnostics<'_> {
             false => self.string("dl_profile_output", b"/var/tmp")?,
         }
         if is_old {
+            // Places in a list that begins with the bits of 32-bit processors (glibc sysdeps/x86/dl-procinfo.h,
+            // _DL_FIRST_PLATFORM).
             let known = match platform {
-                Some(b"haswell") => 2,
-                Some(b"xeon_phi") => 3,
+                Some(b"haswell") => 48 + 2,
+                Some(b"xeon_phi") => 48 + 3,
                 _ => u64::MAX,
             };
             self.value("dl_string_platform", known)?;
@@ -218,7 +198,7 @@ impl Diagnostics<'_> {
             let name = variable.split(|&byte| byte == b'=').next().unwrap_or_default();
             let is_shown = name.len() == variable.len()
                 || [&b"LC_"[..], b"LD_", b"MALLOC_"].iter().any(|prefix| name.starts_with(prefix))
-                || SHOWN.iter().any(|shown| shown.as_bytes() == name);
+                || SHOWN.split(' ').any(|shown| shown.as_bytes() == name);
             let (filtered, text) = if is_shown { ("", variable) } else { ("_filtered", name) };
             writeln!(self.output, "env{filtered}[{index:#x}]={}", Quoted(text))?;
         }

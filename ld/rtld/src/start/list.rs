@@ -12,7 +12,7 @@ use folio_link::graph::{Missing, Needs};
 use folio_link::object::{Kind, Object, ObjectId, Objects};
 use folio_link::order::{Algorithm, Root, Sort};
 use folio_link::resolve::{Definition, Reference, Scope, Uniques, Watch};
-use folio_link::{relocate, version};
+use folio_link::{bind, version};
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
 
@@ -136,7 +136,7 @@ fn unresolved(objects: &Objects, closure: &[ObjectId], environment: &Environment
         let itself = Scope { objects: vec![id] };
         let scopes = [&itself, &global];
         let scopes = if objects[id].is_symbolic() { &scopes[..] } else { &scopes[1..] };
-        relocate::check(objects, id, scopes, &mut uniques, environment.bind_now, program, &mut (), &mut |error| {
+        bind::check(objects, id, scopes, &mut uniques, environment.bind_now, program, &mut (), &mut |error| {
             report::line(format_args!("{}\t({})", error.problem, Lossy(&error.object)));
         });
     }
@@ -158,7 +158,7 @@ fn unused(objects: &Objects, closure: &[ObjectId]) -> ! {
     let Some(&executable) = closure.first() else { exit_group(0) };
     let mut used = Used(Vec::new());
     let scope = Scope { objects: closure.to_vec() };
-    relocate::check(objects, executable, &[&scope], &mut Uniques::new(), true, b"", &mut used, &mut |_| {});
+    bind::check(objects, executable, &[&scope], &mut Uniques::new(), true, b"", &mut used, &mut |_| {});
     let unused: Vec<ObjectId> =
         objects[executable].needed.iter().copied().filter(|needed| !used.0.contains(needed)).collect();
     let mut output = Output::stdout();

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use alloc::alloc::{Layout as Memory, alloc_zeroed};
+use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::ptr::with_exposed_provenance_mut;
 use core::sync::atomic::Ordering;
@@ -18,6 +19,7 @@ use folio_runtime::syscall;
 
 use crate::abi::globals::{__nptl_initial_report_events, __rseq_offset, __rseq_size};
 use crate::abi::record::Record;
+use crate::start::static_tls::RESERVE;
 
 /// `RSEQ_SIG` of x86 (*linux tools/testing/selftests/rseq*, glibc sysdeps): what precedes an abort handler.
 const RSEQ_SIGNATURE: u32 = 0x5305_3053;
@@ -35,13 +37,25 @@ const JOINABLE: u32 = 2;
 /// `stack_mode` of a stack that libc did not make, from 2.42.
 const STACK_MODE_USER: u32 = 2;
 
+/// Room for the block of all but programs with much thread-local storage: a mapping of its own would cost each start a system
+/// call, and the kernel one more area. The control block ends where this does, next to the memory that Folio uses first
+/// (`linker-scripts/rtld.ld`), so that both are on few pages.
+#[repr(C, align(64))]
+struct Room(UnsafeCell<[u8; RESERVE as usize + 16 * 1024]>);
+
+// SAFETY: it is handed out once.
+unsafe impl Sync for Room {}
+
+#[unsafe(link_section = ".bss.large.main_thread")]
+static ROOM: Room = Room(UnsafeCell::new([0; _]));
+
 /// What is known of the main thread before it has a control block.
 pub struct Birth {
     /// Bytes of static TLS below the control block, and the alignment of both.
     pub static_size: u64,
     pub align: u64,
-    /// `AT_RANDOM`: 16 bytes for the canary and the pointer guard.
-    pub random: [u8; 16],
+    /// `AT_RANDOM`: 16 bytes for the canary and the pointer guard, where the kernel put them: a copy would stay in the stack.
+    pub random: &'static [u8; 16],
     pub stack_end: usize,
     /// From 2.41: offset below the thread pointer, and feature size, of the rseq area.
     pub rseq: Option<(u64, u32)>,
@@ -55,17 +69,21 @@ pub fn create(layout: &Layout, global: Record, birth: &Birth) -> Option<Record> 
     let size = usize::from(p.size);
     let align = usize::try_from(birth.align).ok()?;
     let below = usize::try_from(birth.static_size).ok()?;
-    // The control block ends with a page, and the static TLS in use is next to it: few pages are touched.
-    let whole = below.checked_add(size)?.checked_add(align)?.checked_next_multiple_of(PAGE as usize)?;
-    let below = (whole - size) & !(align - 1);
-    let memory = Memory::from_size_align(whole, align).ok()?;
-    // SAFETY: the size is not zero.
-    let base = unsafe { alloc_zeroed(memory) };
+    // The control block ends with the room, and the static TLS in use is next to it: few pages are touched.
+    let whole = below.checked_add(size)?.checked_add(align)?;
+    let (base, length) = if whole <= size_of::<Room>() {
+        (ROOM.0.get().cast::<u8>(), size_of::<Room>())
+    } else {
+        let whole = whole.checked_next_multiple_of(PAGE as usize)?;
+        // SAFETY: the size is not zero.
+        (unsafe { alloc_zeroed(Memory::from_size_align(whole, align).ok()?) }, whole)
+    };
     if base.is_null() {
         return None;
     }
-    // SAFETY: the allocation has that size beyond the static TLS, and is never freed.
-    let thread = unsafe { Record::new(base.wrapping_add(below), size) };
+    let end = base.wrapping_add(length - size);
+    // SAFETY: the memory has that size beyond the static TLS, is nobody else's, and is never freed.
+    let thread = unsafe { Record::new(end.wrapping_sub(end.addr() % align), size) };
     let address = thread.address(0);
     thread.put(p.tcb, address);
     thread.put(p.self_, address);

@@ -122,6 +122,11 @@ impl Options {
         report::refuse(own_name, &"missing program name; try '--help'")
     }
 
+    /// Whether they say anything of `glibc-hwcaps` subdirectories.
+    pub fn name_hwcaps(&self) -> bool {
+        self.hwcaps_prepend.is_some() || self.hwcaps_mask.is_some()
+    }
+
     /// The subdirectories of `--glibc-hwcaps-prepend`.
     pub fn prepended_hwcaps(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
         names(self.hwcaps_prepend.unwrap_or_default())

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use folio_link::object::directory_of;
-use folio_link::search::DEBIAN_AMD64;
 use folio_link::search::dst::Tokens;
+use folio_link::search::{DEBIAN_AMD64, DEBIAN_AMD64_LIB};
 
 use super::{Finding, Where};
 use crate::lint::library::Library;
@@ -19,7 +19,7 @@ pub fn useless(library: &Library) -> Vec<(Vec<u8>, &'static str)> {
     let Some(list) = dynamic.runpath.or(dynamic.rpath).filter(|list| !list.is_empty()) else { return Vec::new() };
     let path = fs::canonicalize(&library.path).unwrap_or_else(|_| library.path.clone());
     let origin = directory_of(path.as_os_str().as_bytes());
-    let tokens = Tokens { origin: Some(origin), lib: b"lib/x86_64-linux-gnu", platform: Some(b"x86_64"), secure: None };
+    let tokens = Tokens { origin: Some(origin), lib: DEBIAN_AMD64_LIB, platform: Some(b"x86_64"), secure: None };
     let mut seen: Vec<Vec<u8>> = Vec::new();
     let mut useless = Vec::new();
     for element in list.split(|&byte| byte == b':') {

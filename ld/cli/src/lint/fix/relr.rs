@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use folio_elf::dynamic::Dynamic;
+use folio_elf::dynamic::{
+    DT_RELACOUNT, DT_RELASZ, DT_RELR, DT_RELRENT, DT_RELRSZ, DT_STRSZ, DT_STRTAB, DT_VERNEED, Dynamic,
+};
 use folio_elf::relocation::{Rela, Relocation};
 use folio_elf::{hash, version};
 use folio_link::placement::{LoadSegment, PAGE};
@@ -17,16 +19,6 @@ use folio_link::relocate;
 
 use crate::lint::library::{self, Library};
 use crate::lint::pack;
-
-/// Tags of the dynamic section (gABI, *Dynamic Section*; GNU extensions).
-const DT_STRTAB: u64 = 5;
-const DT_RELASZ: u64 = 8;
-const DT_STRSZ: u64 = 10;
-const DT_RELRSZ: u64 = 35;
-const DT_RELR: u64 = 36;
-const DT_RELRENT: u64 = 37;
-const DT_RELACOUNT: u64 = 0x6fff_fff9;
-const DT_VERNEED: u64 = 0x6fff_fffe;
 
 /// The version that stands for a loader that knows `DT_RELR`.
 const ABI: &[u8] = b"GLIBC_ABI_DT_RELR";

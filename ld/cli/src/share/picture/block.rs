@@ -6,7 +6,7 @@ use super::super::figures::Figures;
 use super::super::survey::{Held, Mapped, Segment};
 use super::super::text::short_name;
 use super::Column;
-use super::tones::{TONES, letter};
+use super::tones::{letter, rank};
 use crate::draw::packing::Sheet;
 use crate::draw::{fitting, grouped};
 use crate::object::Kind;
@@ -88,9 +88,6 @@ pub fn letters<'s>(mapped: &'s Mapped, columns: &[Column]) -> Vec<Letters<'s>> {
 
 /// What a column shows: of several processes the state that costs most.
 fn over_each_other(segment: &Segment, column: &Column) -> Option<Vec<u8>> {
-    let rank = |letter: u8| {
-        TONES.iter().position(|tone| tone.letter == char::from(letter) && letter != b'u').map_or(0, |at| at + 1)
-    };
     let held: Vec<&Held> = column.members.iter().filter_map(|member| segment.held[*member].as_ref()).collect();
     let first = held.first()?;
     if held.len() == 1 {

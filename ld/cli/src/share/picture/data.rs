@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use super::super::detail::written;
 use super::super::page::State;
 use super::super::survey::Survey;
-use super::super::text::{short_name, some};
+use super::super::text::short_name;
 use super::Column;
 use super::block::{Block, FOLD, Part};
-use super::tones::{TONES, letter, meaning};
-use crate::draw::fitting;
+use super::tones::{label, letter, meanings};
+use crate::draw::{fitting, some};
 
 /// A block and where it stands.
 pub struct Placed<'s> {
@@ -21,10 +21,8 @@ pub struct Placed<'s> {
 }
 
 pub fn of_picture(survey: &Survey, columns: &[Column], placed: &[Placed], pitch: u32) -> Value {
-    let meanings: Map<String, Value> = TONES
-        .iter()
-        .map(|tone| (tone.letter.to_string(), json!(meaning(tone.letter, survey.processes.len()))))
-        .collect();
+    let meanings: Map<String, Value> =
+        meanings(survey.processes.len()).map(|(letter, meaning)| (letter.to_string(), json!(meaning))).collect();
     let labels: Vec<&str> = columns.iter().map(|column| column.label.as_str()).collect();
     let blocks: Vec<Value> = placed.iter().map(|placed| of_block(placed, columns)).collect();
     json!({ "pitch": pitch, "fold": FOLD, "meanings": meanings, "columns": labels, "blocks": blocks })
@@ -56,7 +54,7 @@ fn of_part(block: &Block, part: &Part, columns: &[Column]) -> Value {
         }
         let names: Vec<String> = mapped.symbols(segment, cell).map(|name| fitting(name, 40)).collect();
         if !names.is_empty() {
-            symbols.insert(cell.to_string(), json!(some(&names, 3)));
+            symbols.insert(cell.to_string(), json!(some(&names, 3, " ")));
         }
         let kinds: Vec<String> =
             mapped.relocations(segment, cell).iter().map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -76,7 +74,7 @@ fn of_part(block: &Block, part: &Part, columns: &[Column]) -> Value {
             let names = changed.map(|(cell, words)| {
                 let names: Vec<String> =
                     written(mapped, segment, *cell, Some(words)).iter().map(|name| fitting(name, 40)).collect();
-                (cell.to_string(), json!(some(&names, 4)))
+                (cell.to_string(), json!(some(&names, 4, " ")))
             });
             Value::Object(names.collect())
         })
@@ -105,7 +103,6 @@ fn mix(part: &Part, columns: &[Column], cell: usize) -> String {
             *counts.entry(letter(cell)).or_default() += 1;
         }
     }
-    let label = |letter: u8| TONES.iter().find(|tone| tone.letter == char::from(letter)).map_or("", |tone| tone.label);
     counts.iter().map(|(letter, count)| format!("{} in {count}", label(*letter))).collect::<Vec<_>>().join(", ")
 }
 

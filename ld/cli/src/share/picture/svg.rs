@@ -7,7 +7,7 @@ use super::super::survey::Survey;
 use super::super::text::by_cost;
 use super::block::{Band, Block, cells, letters};
 use super::data::{Placed, of_picture};
-use super::tones::{TONES, shares};
+use super::tones::{shares, tones};
 use super::{Column, columns};
 use crate::draw::packing::Sheet;
 use crate::draw::page::GROUND;
@@ -31,7 +31,7 @@ pub struct Map {
 
 /// Style rules of the map.
 pub fn style() -> String {
-    format!("{}{STYLE}", tone::rules(&TONES))
+    format!("{}{STYLE}", tone::rules(tones()))
 }
 
 /// The script, as an expression that wants the data and the SVG element.

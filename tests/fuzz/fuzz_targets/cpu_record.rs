@@ -1,0 +1,3 @@
+#![no_main]
+
+folio_fuzz::fuzz!(cpu_record);
