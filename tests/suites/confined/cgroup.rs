@@ -18,6 +18,9 @@ use crate::Pair;
 const KIB: u64 = 1024;
 /// Enough for each program.
 const LARGE: u64 = 1 << 30;
+/// Sizes grow by this, until both programs have run or one should have; from there they double.
+const STEP: u64 = 128 * KIB;
+const ROOMY: u64 = 32 << 20;
 /// The kernel charges memory by the batch, so the border is not sharp.
 const MARGIN: u64 = 256 * KIB;
 
@@ -87,8 +90,9 @@ pub fn test(pair: &Pair) -> Result<Verdict> {
     };
     let (mut findings, mut table) = (Vec::new(), String::new());
     let mut smallest = [None, None];
-    let sizes = (1..=48).map(|step| step * 128 * KIB).chain([16, 32, 64, 128].map(|mib| mib * 1024 * KIB));
-    for size in sizes {
+    let mut size = 0;
+    while size < LARGE {
+        size = if size < ROOMY && smallest.contains(&None) { size + STEP } else { (2 * size).min(LARGE) };
         for (program, smallest) in [&pair.native, &pair.adopted].into_iter().zip(&mut smallest) {
             let outcome = run(program, size)?;
             let effect = judge(&outcome);
@@ -117,7 +121,7 @@ pub fn test(pair: &Pair) -> Result<Verdict> {
     if folio > glibc + MARGIN {
         findings.push(format!("takes {} KiB, under glibc's loader {}", folio / KIB, glibc / KIB));
     }
-    if glibc == 128 * KIB {
+    if glibc == STEP {
         findings.push("the limit limits nothing".to_owned());
     }
     Ok(Verdict::from_findings(findings))
