@@ -130,10 +130,13 @@ impl Functions {
     }
 }
 
+/// Functions of which each maker's processors run others, so that what one machine runs stands for all.
+const BY_MAKER: &str = "_ZN11folio_glibc3cpu5cache";
+
 /// What puts a function's section into the output at this place: one of its name, whatever the hashes in it. Those that the
 /// compiler takes for cold have another prefix.
 fn statement(name: &str) -> String {
-    let pattern = without_hashes(name);
+    let pattern = if name.starts_with(BY_MAKER) { format!("{BY_MAKER}*") } else { without_hashes(name) };
     format!("*(.text.{pattern} .text.unlikely.{pattern})\n")
 }
 
@@ -173,5 +176,6 @@ mod tests {
         assert_eq!(without_hashes(today), "_RNvMs_NtNtCs*_5alloc3ffi5c_strNtB4_7CString19__from_vec_unchecked");
         assert_eq!(without_hashes("memcpy"), "memcpy");
         assert_eq!(statement("memcpy"), "*(.text.memcpy .text.unlikely.memcpy)\n");
+        assert_eq!(statement(&format!("{BY_MAKER}3amd6legacy17h0E")), statement(&format!("{BY_MAKER}5intel17h1E")));
     }
 }

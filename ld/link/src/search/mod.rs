@@ -226,24 +226,20 @@ pub struct Search<'a> {
     settings: Settings<'a>,
     directories: Directories<'a>,
     ld_library_path: PathList,
-    system: PathList,
+    /// The system's directories, from the first search on that comes by them: most libraries are in the cache.
+    system: Option<PathList>,
 }
 
 impl<'a> Search<'a> {
     /// `executable` is the program: the tokens in LD_LIBRARY_PATH are its own.
     pub fn new(settings: Settings<'a>, executable: &Owner<'_>) -> Self {
         let mut directories = Directories::new(settings.machine);
-        let mut system = PathList::default();
-        let no_tokens = Tokens { origin: None, lib: b"", platform: None, secure: None };
-        for directory in settings.system_directories {
-            system.append(directories.decompose(directory, b"", &no_tokens, b""));
-        }
         let ld_library_path = if settings.secure || settings.ld_library_path.is_empty() {
             PathList::default()
         } else {
             directories.decompose(settings.ld_library_path, b":;", &settings.tokens(executable), b"")
         };
-        Self { settings, directories, ld_library_path, system }
+        Self { settings, directories, ld_library_path, system: None }
     }
 
     /// Splits the value of an object's DT_RPATH or DT_RUNPATH.
@@ -256,12 +252,13 @@ impl<'a> Search<'a> {
 
     /// The directories in which a library is looked for that `requester` names without a slash, in order, each with the
     /// slash at its end; the cache has no say in it (*glibc elf/dl-load.c, _dl_rtld_di_serinfo*).
-    pub fn path(&self, requester: &Requester<'_>) -> Vec<Vec<u8>> {
+    pub fn path(&mut self, requester: &Requester<'_>) -> Vec<Vec<u8>> {
+        let system = self.system.get_or_insert_with(|| self.settings.system_list(&mut self.directories));
         let rpaths = if requester.runpath.is_some() { &[] } else { requester.rpaths };
         let of_objects = |list: &&PathList| !self.directories.are_all_missing(list);
         let rpaths = rpaths.iter().copied().filter(of_objects);
         let runpath = requester.runpath.filter(of_objects);
-        let system = (!requester.no_default_libraries).then_some(&self.system);
+        let system = (!requester.no_default_libraries).then_some(&*system);
         let lists = rpaths.chain([&self.ld_library_path]).chain(runpath).chain(system);
         lists.flat_map(|list| self.directories.prefixes(list)).map(<[u8]>::to_vec).collect()
     }
@@ -346,7 +343,8 @@ impl<'a> Search<'a> {
         if requester.no_default_libraries {
             return Ok(None);
         }
-        self.directories.search(&self.system, Rule::Default, name, probe)
+        let system = self.system.get_or_insert_with(|| self.settings.system_list(&mut self.directories));
+        self.directories.search(system, Rule::Default, name, probe)
     }
 
     fn in_cache<F: Files, O: Observe>(
@@ -378,6 +376,15 @@ impl<'a> Settings<'a> {
     {
         let trust = if owner.is_executable { Trust::Within(self.system_directories) } else { Trust::Library };
         Tokens { origin: owner.origin, lib: self.lib, platform: self.platform, secure: self.secure.then_some(trust) }
+    }
+
+    fn system_list(&self, directories: &mut Directories<'a>) -> PathList {
+        let no_tokens = Tokens { origin: None, lib: b"", platform: None, secure: None };
+        let mut list = PathList::default();
+        for directory in self.system_directories {
+            list.append(directories.decompose(directory, b"", &no_tokens, b""));
+        }
+        list
     }
 
     /// Whether `--inhibit-rpath` names an object; a colon at the end of its list separates nothing.
