@@ -10,6 +10,7 @@ pub mod number;
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use folio_elf::Lossy;
@@ -30,8 +31,8 @@ pub enum Value<'env> {
 #[derive(Debug)]
 pub struct Values<'env> {
     layout: &'static Layout,
-    /// By id; what the user did not set is `None`.
-    set: [Option<Value<'env>>; Tunables::MAX],
+    /// What the user set, by id: nothing, as a rule.
+    set: Vec<(usize, Value<'env>)>,
     /// What follows from the processor, once it is known.
     measured: TunableUpdates,
     secure: bool,
@@ -50,7 +51,7 @@ impl<'env> Values<'env> {
         secure: bool,
         mut warn: impl FnMut(Warning<'env>),
     ) -> Self {
-        let mut values = Values { layout, set: [None; Tunables::MAX], measured: TunableUpdates::default(), secure };
+        let mut values = Values { layout, set: Vec::new(), measured: TunableUpdates::default(), secure };
         if secure {
             return values;
         }
@@ -62,7 +63,7 @@ impl<'env> Values<'env> {
             return values;
         }
         for (id, tunable) in layout.tunables.iter().enumerate() {
-            if values.set[id].is_none()
+            if values.given(id).is_none()
                 && let Some(alias) = &tunable.env_alias
                 && let Some(value) = variable(alias)
                 && !values.assign(id, value, rules)
@@ -115,7 +116,7 @@ impl<'env> Values<'env> {
         if let Some(update) = self.measured(id) {
             return Some(Value::Number(update.value));
         }
-        Some(self.set[id].unwrap_or(match tunable.kind {
+        Some(self.given(id).unwrap_or(match tunable.kind {
             TunableKind::String => Value::String(None),
             _ => Value::Number(tunable.default),
         }))
@@ -123,7 +124,7 @@ impl<'env> Values<'env> {
 
     /// What `__tunable_is_initialized` answers: whether the user set it. Only then is libc's callback called.
     pub fn is_set(&self, id: usize) -> bool {
-        self.set.get(id).is_some_and(Option::is_some) || self.measured(id).is_some()
+        self.given(id).is_some() || self.measured(id).is_some()
     }
 
     pub fn id(&self, name: &str) -> Option<usize> {
@@ -155,11 +156,15 @@ impl<'env> Values<'env> {
     }
 
     fn value_if_set(&self, name: &str) -> Option<Value<'env>> {
-        // Hardly ever is anything set, and then no name need be compared.
-        if self.set.iter().all(Option::is_none) {
-            return None;
-        }
-        self.set[self.id(name)?]
+        self.set
+            .iter()
+            .find(|(id, _)| self.layout.tunables[*id].name.as_bytes() == name.as_bytes())
+            .map(|(_, value)| *value)
+    }
+
+    /// What the user set a tunable to.
+    fn given(&self, id: usize) -> Option<Value<'env>> {
+        self.set.iter().find(|(given, _)| *given == id).map(|(_, value)| *value)
     }
 
     /// Reads the value of `GLIBC_TUNABLES`.
@@ -203,7 +208,8 @@ impl<'env> Values<'env> {
     fn assign(&mut self, id: usize, value: &'env [u8], rules: Rules) -> bool {
         let parsed = parse(&self.layout.tunables[id], value, rules);
         if let Ok(Some(value)) = parsed {
-            self.set[id] = Some(value);
+            self.set.retain(|(given, _)| *given != id);
+            self.set.push((id, value));
         }
         parsed.is_ok()
     }

@@ -268,22 +268,35 @@ impl<'m> Objects<'m> {
         self.slots.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
+    #[inline(never)]
+    fn loaded(&self, id: ObjectId) -> &Object<'m> {
+        self.get(id).expect("object is loaded")
+    }
+
+    #[inline(never)]
+    fn loaded_mut(&mut self, id: ObjectId) -> &mut Object<'m> {
+        self.get_mut(id).expect("object is loaded")
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &Object<'m>)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| Some((ObjectId(index as u32), slot.as_deref()?)))
     }
 }
 
-/// A number that is not in the table is a fault of Folio's own: numbers are made by `insert` only.
+/// A number that is not in the table is a fault of Folio's own: numbers are made by `insert` only. Where it happens is not said:
+/// each place that could be named would be a word that every process relocates.
 impl<'m> core::ops::Index<ObjectId> for Objects<'m> {
     type Output = Object<'m>;
 
+    #[inline]
     fn index(&self, id: ObjectId) -> &Object<'m> {
-        self.slots[id.0 as usize].as_ref().expect("object is loaded")
+        self.loaded(id)
     }
 }
 
 impl<'m> core::ops::IndexMut<ObjectId> for Objects<'m> {
+    #[inline]
     fn index_mut(&mut self, id: ObjectId) -> &mut Object<'m> {
-        self.slots[id.0 as usize].as_mut().expect("object is loaded")
+        self.loaded_mut(id)
     }
 }

@@ -23,9 +23,14 @@ pub struct Version<'m> {
 #[derive(Debug, Default)]
 pub struct Versions<'m> {
     by_index: Vec<Option<Version<'m>>>,
-    /// Hash and name of each version that is defined, the file's own among them; in order if there are more than [`FEW`].
-    /// `None` if it defines none at all.
-    defined: Option<Vec<(u32, &'m [u8])>>,
+    /// Below this index all versions are defined, unless there are [`Self::sorted`] ones.
+    defined: usize,
+    /// Hash and name of the file's own version, which is no symbol's.
+    own: Option<(u32, &'m [u8])>,
+    /// Whether any version is defined.
+    are_defined: bool,
+    /// Hash and name of each version that is defined, in order: where they are more than [`FEW`], or where indices do not tell.
+    sorted: Vec<(u32, &'m [u8])>,
 }
 
 /// So many definitions are looked through faster than they are sorted. libstdc++ has about as many.
@@ -38,24 +43,28 @@ impl<'m> Versions<'m> {
     pub fn decode(image: &Image<'m>, dynamic: &Dynamic<'m>) -> Versions<'m> {
         // Tables that grow leave twice their size behind in the arena, so there is room from the beginning: as much as the
         // object says, but that need not be true. Of a file three versions are needed, or fewer.
-        let most = |count: u64| count.min(256) as usize;
-        let indices = most(dynamic.verdefnum.saturating_add(dynamic.verneednum.saturating_mul(3)).saturating_add(2));
-        let mut versions = Versions { by_index: Vec::with_capacity(indices), defined: None };
+        let indices = dynamic.verdefnum.saturating_add(dynamic.verneednum.saturating_mul(3)).saturating_add(2);
+        let mut versions = Versions { by_index: Vec::with_capacity(indices.min(256) as usize), ..Versions::default() };
         if let Some(at) = dynamic.verdef {
-            let mut defined = Vec::with_capacity(most(dynamic.verdefnum));
+            versions.are_defined = true;
             for definition in version::definitions(image, dynamic.strings, at) {
-                defined.push((definition.hash, definition.name));
                 if definition.flags & VER_FLG_BASE == 0 {
                     versions.insert(definition.index, definition.name, definition.hash);
+                } else {
+                    versions.own = Some((definition.hash, definition.name));
                 }
             }
-            if defined.len() > FEW {
-                defined.sort_unstable();
+            versions.defined = versions.by_index.len();
+            if versions.defined > FEW {
+                versions.sort();
             }
-            versions.defined = Some(defined);
         }
         if let Some(at) = dynamic.verneed {
             for need in version::needs(image, dynamic.strings, at) {
+                // Linkers number definitions first.
+                if usize::from(need.index & INDEX) < versions.defined && versions.sorted.is_empty() {
+                    versions.sort();
+                }
                 versions.insert(need.index, need.name, need.hash);
             }
         }
@@ -70,10 +79,26 @@ impl<'m> Versions<'m> {
         self.by_index[index] = Some(Version { name, hash, exact: false });
     }
 
+    /// Sorts the definitions, before a need takes the place of one.
+    fn sort(&mut self) {
+        let named = self.by_index[..self.defined].iter().flatten().map(|version| (version.hash, version.name));
+        self.sorted = named.chain(self.own).collect();
+        self.sorted.sort_unstable();
+    }
+
     /// Whether the object defines any version.
     #[inline(always)]
     pub fn are_defined(&self) -> bool {
-        self.defined.is_some()
+        self.are_defined
+    }
+
+    /// Whether the object defines a version with this name and its hash.
+    fn define(&self, hash: u32, name: &[u8]) -> bool {
+        if !self.sorted.is_empty() {
+            return self.sorted.binary_search(&(hash, name)).is_ok();
+        }
+        let mut named = self.by_index[..self.defined].iter().flatten();
+        self.own == Some((hash, name)) || named.any(|version| version.hash == hash && version.name == name)
     }
 
     /// The version of a symbol, from its `Elf64_Versym`.
@@ -132,7 +157,6 @@ pub fn check_watched(
 
 /// Whether an object defines the version that is needed; `None` if it defines no versions at all.
 pub fn defines(provider: &Object, need: &version::Need) -> Option<bool> {
-    let defined = provider.versions.defined.as_ref()?;
-    let wanted = (need.hash, need.name);
-    Some(if defined.len() > FEW { defined.binary_search(&wanted).is_ok() } else { defined.contains(&wanted) })
+    let versions = &provider.versions;
+    versions.are_defined().then(|| versions.define(need.hash, need.name))
 }

@@ -98,3 +98,27 @@ fn each_of_many_definitions_is_found() {
         assert_eq!(sentences(&world, user).len(), missing);
     }
 }
+
+#[test]
+fn definitions_are_found_whatever_the_order_of_indices() {
+    let needs = vec![
+        ("libv.so", 2, "libv.so", 0),
+        ("libv.so", 3, "V1", 0),
+        ("libv.so", 4, "V2", 0),
+        ("libv.so", 5, "N1", 0),
+        ("libv.so", 6, "N2", 0),
+    ];
+    // What a provider needs itself it does not define, also where its index lies among, or on, those of its definitions.
+    for of_need in [[3, 4], [8, 9], [2, 5]] {
+        let mut world = World::default();
+        let user = world.add(&Builder { needs: needs.clone(), ..shared_object("/lib/user.so", &[]) });
+        let own_needs = vec![("absent.so", of_need[0], "N1", 0), ("absent.so", of_need[1], "N2", 0)];
+        world.add(&Builder {
+            defines: vec![(1, "libv.so", 1), (2, "V1", 0), (5, "V2", 0)],
+            needs: own_needs,
+            ..provider()
+        });
+        let told = sentences(&world, user);
+        assert!(told.len() == 2 && told[0].contains("`N1'") && told[1].contains("`N2'"), "{of_need:?}: {told:?}");
+    }
+}
