@@ -29,8 +29,8 @@ const GRAIN: usize = 16;
 pub const LARGEST_CHUNK: usize = 64 * 1024;
 const FIRST_REGION: usize = 64 * 1024;
 const REGION: usize = 256 * 1024;
-/// Eight classes of multiples of 16 up to 128, then eight for each doubling up to [`LARGEST_CHUNK`].
-const CLASSES: usize = 8 + 8 * 9;
+/// Sixteen classes of multiples of 16 up to 256, then sixteen for each doubling up to [`LARGEST_CHUNK`].
+const CLASSES: usize = 16 + 16 * 8;
 /// For alignments above [`GRAIN`]: the powers of two from 32 to [`LARGEST_CHUNK`].
 const ALIGNED_CLASSES: usize = 12;
 
@@ -54,16 +54,16 @@ impl Class {
             let index = CLASSES + (size.trailing_zeros() as usize - 5);
             return Some(Self::Chunk { index, size, align: size.min(PAGE) });
         }
-        if size <= 128 {
+        if size <= 256 {
             let size = size.max(1).next_multiple_of(GRAIN);
             return Some(Self::Chunk { index: size / GRAIN - 1, size, align: GRAIN });
         }
-        // 2^power < size <= 2^(power + 1), cut into eighths.
+        // 2^power < size <= 2^(power + 1), cut into sixteenths.
         let power = (size - 1).ilog2() as usize;
-        let eighth = 1 << (power - 3);
-        let count = (size - (1 << power)).div_ceil(eighth);
-        let index = 8 + (power - 7) * 8 + count - 1;
-        Some(Self::Chunk { index, size: (1 << power) + count * eighth, align: GRAIN })
+        let sixteenth = 1 << (power - 4);
+        let count = (size - (1 << power)).div_ceil(sixteenth);
+        let index = 16 + (power - 8) * 16 + count - 1;
+        Some(Self::Chunk { index, size: (1 << power) + count * sixteenth, align: GRAIN })
     }
 }
 

@@ -121,6 +121,10 @@ pub struct Placement {
     pub stack_flags: Option<u32>,
 }
 
+fn is_property_note(header: &ProgramHeader) -> bool {
+    header.p_type == PT_NOTE && header.p_align == 8
+}
+
 impl Placement {
     /// Plans the object with `header` and program headers `headers`, of which `file_size` bytes exist.
     pub fn plan(
@@ -128,11 +132,16 @@ impl Placement {
         headers: impl Iterator<Item = ProgramHeader> + Clone,
         file_size: u64,
     ) -> Result<Placement, PlacementError> {
+        // Room for just what there is: each object keeps these for as long as it is loaded.
+        let count = |is_one: fn(&ProgramHeader) -> bool| headers.clone().filter(is_one).count();
         let mut placement = Placement {
             position_independent: header.position_independent,
             entry: header.entry,
             align: PAGE,
             header_count: header.phnum,
+            segments: Vec::with_capacity(count(|header| header.p_type == PT_LOAD)),
+            notes: Vec::with_capacity(count(|header| header.p_type == PT_NOTE)),
+            property_notes: Vec::with_capacity(count(is_property_note)),
             ..Placement::default()
         };
         let mut empty_dynamic = false;
@@ -160,7 +169,7 @@ impl Placement {
                 PT_GNU_STACK => placement.stack_flags = Some(program_header.p_flags),
                 PT_NOTE => {
                     placement.notes.push(extent);
-                    if program_header.p_align == 8 {
+                    if is_property_note(&program_header) {
                         placement.property_notes.push(extent);
                     }
                 }

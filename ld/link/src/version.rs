@@ -24,7 +24,7 @@ pub struct Version<'m> {
 pub struct Versions<'m> {
     by_index: Vec<Option<Version<'m>>>,
     /// Below this index all versions are defined, unless there are [`Self::sorted`] ones.
-    defined: usize,
+    defined: u16,
     /// Hash and name of the file's own version, which is no symbol's.
     own: Option<(u32, &'m [u8])>,
     /// Whether any version is defined.
@@ -54,15 +54,15 @@ impl<'m> Versions<'m> {
                     versions.own = Some((definition.hash, definition.name));
                 }
             }
-            versions.defined = versions.by_index.len();
-            if versions.defined > FEW {
+            versions.defined = versions.by_index.len() as u16;
+            if versions.by_index.len() > FEW {
                 versions.sort();
             }
         }
         if let Some(at) = dynamic.verneed {
             for need in version::needs(image, dynamic.strings, at) {
                 // Linkers number definitions first.
-                if usize::from(need.index & INDEX) < versions.defined && versions.sorted.is_empty() {
+                if need.index & INDEX < versions.defined && versions.sorted.is_empty() {
                     versions.sort();
                 }
                 versions.insert(need.index, need.name, need.hash);
@@ -81,7 +81,8 @@ impl<'m> Versions<'m> {
 
     /// Sorts the definitions, before a need takes the place of one.
     fn sort(&mut self) {
-        let named = self.by_index[..self.defined].iter().flatten().map(|version| (version.hash, version.name));
+        let named =
+            self.by_index[..usize::from(self.defined)].iter().flatten().map(|version| (version.hash, version.name));
         self.sorted = named.chain(self.own).collect();
         self.sorted.sort_unstable();
     }
@@ -97,7 +98,7 @@ impl<'m> Versions<'m> {
         if !self.sorted.is_empty() {
             return self.sorted.binary_search(&(hash, name)).is_ok();
         }
-        let mut named = self.by_index[..self.defined].iter().flatten();
+        let mut named = self.by_index[..usize::from(self.defined)].iter().flatten();
         self.own == Some((hash, name)) || named.any(|version| version.hash == hash && version.name == name)
     }
 

@@ -1,5 +1,7 @@
 //! The processor as a source of facts: CPUID behind a trait, a memo before it, and who made the processor.
 
+use alloc::vec::Vec;
+
 use super::rules::Rules;
 
 /// What the CPUID instruction leaves in the four registers.
@@ -28,39 +30,30 @@ pub trait Processor {
     fn xgetbv(&mut self) -> u64;
 }
 
-/// Enough for every leaf that any vendor's rules ask for; what does not fit is asked again, not lost.
-const CAPACITY: usize = 32;
-
 /// A processor that is asked each question once: in a virtual machine every CPUID leaves for the hypervisor.
 pub struct Memo<P> {
     processor: P,
-    answers: [(u32, u32, CpuidResult); CAPACITY],
-    known: usize,
-    asked: usize,
+    /// Leaf and subleaf with the answer: of a dozen questions, or two.
+    answers: Vec<(u32, u32, CpuidResult)>,
     xcr0: Option<u64>,
 }
 
 impl<P: Processor> Memo<P> {
     pub const fn new(processor: P) -> Memo<P> {
-        const NOTHING: CpuidResult = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
-        Memo { processor, answers: [(0, 0, NOTHING); CAPACITY], known: 0, asked: 0, xcr0: None }
+        Memo { processor, answers: Vec::new(), xcr0: None }
     }
 
     /// How many times the processor was really asked for a CPUID leaf.
     pub fn asked(&self) -> usize {
-        self.asked
+        self.answers.len()
     }
 
     pub(super) fn cpuid(&mut self, leaf: u32, subleaf: u32) -> CpuidResult {
-        if let Some(&(.., answer)) = self.answers[..self.known].iter().find(|&&(l, s, _)| (l, s) == (leaf, subleaf)) {
+        if let Some(&(.., answer)) = self.answers.iter().find(|&&(l, s, _)| (l, s) == (leaf, subleaf)) {
             return answer;
         }
         let answer = self.processor.cpuid(leaf, subleaf);
-        self.asked += 1;
-        if let Some(slot) = self.answers.get_mut(self.known) {
-            *slot = (leaf, subleaf, answer);
-            self.known += 1;
-        }
+        self.answers.push((leaf, subleaf, answer));
         answer
     }
 
