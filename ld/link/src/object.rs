@@ -268,12 +268,10 @@ impl<'m> Objects<'m> {
         self.slots.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
-    #[inline(never)]
     fn loaded(&self, id: ObjectId) -> &Object<'m> {
         self.get(id).expect("object is loaded")
     }
 
-    #[inline(never)]
     fn loaded_mut(&mut self, id: ObjectId) -> &mut Object<'m> {
         self.get_mut(id).expect("object is loaded")
     }
