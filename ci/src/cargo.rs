@@ -43,9 +43,7 @@ struct Message {
 pub fn build(package: &str, binary: &str) -> Result<PathBuf> {
     let mut command = cargo(["build", "--release", "--package", package, "--bin", binary]);
     command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
-    // Names of generic functions tell what they are for, so that linker-scripts/order.ld can name those that starts run.
-    let flags = reproducible::compiler_flags()? + "\u{1f}-Csymbol-mangling-version=v0";
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags);
+    command.env("CARGO_ENCODED_RUSTFLAGS", reproducible::compiler_flags()?);
     if !io::stderr().is_terminal() {
         command.arg("--quiet");
     }

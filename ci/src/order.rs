@@ -3,7 +3,8 @@
 //! The kernel maps text that is in the page cache by sixteen pages a fault, so what every start runs should lie together. The
 //! order is that of a few programs, one after the other: each function of the interpreter gets a breakpoint, and the one that
 //! a process stops at is the next. What is written, `linker-scripts/order.ld`, names functions without the hashes that each
-//! build gives them; a name that is none any more costs nothing, and a function that is not named comes after all that are.
+//! compiler gives them, where that is enough; a name that is none any more costs nothing, and a function that is not named
+//! comes after all that are.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, OpenOptions};
@@ -52,13 +53,17 @@ const HEADER: &str = "\
    Made by `cargo xtask order`. */
 ";
 
+/// A generic function has a name for each of its types, told apart by the hash alone. Starts run one of them; the hash is the
+/// same for as long as the compiler is. With another one, all come here.
+const OTHERS: &str = "/* All variants of those above that are named with their hashes. */\n";
+
 impl Order {
     pub fn run(&self) -> Result<()> {
         packages::ensure(&[PACKAGES])?;
         let interpreter = build::build()?.interpreter;
         let functions = Functions::of(&interpreter)?;
         let stage = Stage::set(&interpreter)?;
-        let (mut named, mut order) = (HashSet::new(), String::from(HEADER));
+        let (mut named, mut order, mut others) = (HashSet::new(), String::from(HEADER), String::from(OTHERS));
         for (program, arguments) in PROGRAMS {
             let original = fs::canonicalize(Path::new("/usr/bin").join(program))?;
             let copy = stage.copy(program, &original, Some(Interpreter::Folio), Entry::Own)?;
@@ -66,16 +71,23 @@ impl Order {
             let start = Start::new(&stage, copy, &original, &arguments);
             let run = functions.run_by(&start.command(), stage.interpreter(Interpreter::Folio)?)?;
             let before = named.len();
-            for statement in run.into_iter().map(statement) {
-                // Names that differ in hashes alone are one pattern.
-                if named.insert(statement.clone()) {
-                    order += &statement;
+            for name in run {
+                let of_all = statement(&pattern(name));
+                let has_variants =
+                    functions.0.values().filter(|other| statement(&pattern(other)) == of_all).count() > 1;
+                let is_one = has_variants && !name.contains(BY_MAKER);
+                let of_this = if is_one { statement(name) } else { of_all.clone() };
+                if is_one && named.insert(of_all.clone()) {
+                    others += &of_all;
+                }
+                if named.insert(of_this.clone()) {
+                    order += &of_this;
                 }
             }
             println!("{program}: {} names of functions that none before it ran", named.len() - before);
         }
         let path = repository::root().join("linker-scripts/order.ld");
-        fs::write(&path, order).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, order + &others).with_context(|| format!("cannot write {}", path.display()))?;
         println!("{}: {} names; there are {} functions", path.display(), named.len(), functions.0.len());
         Ok(())
     }
@@ -131,17 +143,28 @@ impl Functions {
 }
 
 /// Functions of which each maker's processors run others, so that what one machine runs stands for all.
-const BY_MAKER: &str = "_11folio_glibc3cpu5cache";
+const BY_MAKER: &str = "_ZN11folio_glibc3cpu5cache";
 
-/// What puts a function's section into the output at this place: one of its name, whatever the hashes in it. Those that the
-/// compiler takes for cold have another prefix.
-fn statement(name: &str) -> String {
-    let pattern = if name.contains(BY_MAKER) { format!("*{BY_MAKER}*") } else { without_hashes(name) };
+/// What puts the sections of functions into the output at this place. Those that the compiler takes for cold have another
+/// prefix.
+fn statement(pattern: &str) -> String {
     format!("*(.text.{pattern} .text.unlikely.{pattern})\n")
 }
 
-/// A mangled name as a pattern: the hashes of crates in it (rustc book, *Symbol Mangling*, v0) differ from build to build.
+/// The functions of this name, whatever the hashes in it.
+fn pattern(name: &str) -> String {
+    if name.starts_with(BY_MAKER) { format!("{BY_MAKER}*") } else { without_hashes(name) }
+}
+
+/// A mangled name as a pattern: the hash at the end of a legacy name, and those of crates in one of today's form (rustc book,
+/// *Symbol Mangling*), differ from build to build.
 fn without_hashes(name: &str) -> String {
+    const HASH: &str = "17h";
+    if name.starts_with("_ZN")
+        && let Some(at) = name.rfind(HASH)
+    {
+        return format!("{}*", &name[..at + HASH.len()]);
+    }
     if !name.starts_with("_R") {
         return name.to_owned();
     }
@@ -163,12 +186,12 @@ mod tests {
 
     #[test]
     fn patterns_hold_for_every_build() {
-        let mangled = "_RNvMs_NtNtCsj2Ss_5alloc3ffi5c_strNtB4_7CString19__from_vec_unchecked";
-        assert_eq!(without_hashes(mangled), "_RNvMs_NtNtCs*_5alloc3ffi5c_strNtB4_7CString19__from_vec_unchecked");
+        let legacy = "_ZN10folio_link6object6Object6decode17hd9fa7e2c3da511ceE";
+        assert_eq!(without_hashes(legacy), "_ZN10folio_link6object6Object6decode17h*");
+        let today = "_RNvMs_NtNtCsj2Ss_5alloc3ffi5c_strNtB4_7CString19__from_vec_unchecked";
+        assert_eq!(without_hashes(today), "_RNvMs_NtNtCs*_5alloc3ffi5c_strNtB4_7CString19__from_vec_unchecked");
         assert_eq!(without_hashes("memcpy"), "memcpy");
-        assert_eq!(statement("memcpy"), "*(.text.memcpy .text.unlikely.memcpy)\n");
-        let of_makers =
-            ["_RNvNtNtNtCsx_11folio_glibc3cpu5cache3amd6legacy", "_RNvNtNtNtCsx_11folio_glibc3cpu5cache5intel4word"];
-        assert_eq!(statement(of_makers[0]), statement(of_makers[1]));
+        assert_eq!(statement(&pattern("memcpy")), "*(.text.memcpy .text.unlikely.memcpy)\n");
+        assert_eq!(pattern(&format!("{BY_MAKER}3amd6legacy17h0E")), pattern(&format!("{BY_MAKER}5intel17h1E")));
     }
 }
