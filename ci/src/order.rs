@@ -72,10 +72,10 @@ impl Order {
             let run = functions.run_by(&start.command(), stage.interpreter(Interpreter::Folio)?)?;
             let before = named.len();
             for name in run {
-                let of_all = statement(&pattern(name));
-                let has_variants =
-                    functions.0.values().filter(|other| statement(&pattern(other)) == of_all).count() > 1;
-                let is_one = has_variants && !name.contains(BY_MAKER);
+                let all = pattern(name);
+                let is_one = !name.starts_with(BY_MAKER)
+                    && functions.0.values().filter(|other| pattern(other) == all).count() > 1;
+                let of_all = statement(&all);
                 let of_this = if is_one { statement(name) } else { of_all.clone() };
                 if is_one && named.insert(of_all.clone()) {
                     others += &of_all;
