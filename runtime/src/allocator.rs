@@ -182,7 +182,8 @@ impl FirstRegion {
 
 /// A `#[global_allocator]` without locks. See the module's text.
 pub struct Arena {
-    first: &'static FirstRegion,
+    /// Null: the arena has not begun, and maps what it gives out.
+    first: AtomicPtr<FirstRegion>,
     first_used: AtomicUsize,
     /// Null: the first region is in use.
     current: AtomicPtr<Region>,
@@ -190,15 +191,26 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// `first` is this arena's alone. The reference makes a static arena part of `.data`, on a page that is written at every
-    /// start anyway.
-    pub const fn new(first: &'static FirstRegion) -> Self {
+    /// All of it is zero, so that a static one is in `.bss`.
+    #[expect(clippy::new_without_default, reason = "one is made, and it is static")]
+    pub const fn new() -> Self {
         Self {
-            first,
+            first: AtomicPtr::new(ptr::null_mut()),
             first_used: AtomicUsize::new(0),
             current: AtomicPtr::new(ptr::null_mut()),
             free: [const { FreeList(AtomicU64::new(0)) }; CLASSES + ALIGNED_CLASSES],
         }
+    }
+
+    /// Gives the arena the memory to begin with, which is its alone from now on.
+    pub fn begin(&self, first: &'static FirstRegion) {
+        self.first.store(first.0.get().cast(), Ordering::Release);
+    }
+
+    /// The first region: where it is, and how long.
+    fn first(&self) -> (*mut u8, usize) {
+        let first = self.first.load(Ordering::Acquire);
+        (first.cast(), if first.is_null() { 0 } else { FIRST_REGION })
     }
 
     /// Makes sure that so many bytes, or as many as a region has, can be had in chunks without asking the kernel: who may fail
@@ -207,7 +219,7 @@ impl Arena {
         let size = size.min(REGION - size_of::<Region>());
         let current = self.current.load(Ordering::Acquire);
         let left = match current.is_null() {
-            true => FIRST_REGION.saturating_sub(self.first_used.load(Ordering::Relaxed)),
+            true => self.first().1.saturating_sub(self.first_used.load(Ordering::Relaxed)),
             // SAFETY: a region that was published stays mapped.
             false => REGION.saturating_sub(unsafe { &(*current).used }.load(Ordering::Relaxed)),
         };
@@ -232,7 +244,8 @@ impl Arena {
         loop {
             let current = self.current.load(Ordering::Acquire);
             let piece = if current.is_null() {
-                bump(&self.first_used, self.first.0.get().cast(), FIRST_REGION, size, align)
+                let (base, length) = self.first();
+                bump(&self.first_used, base, length, size, align)
             } else {
                 // SAFETY: a region that was published stays mapped.
                 bump(unsafe { &(*current).used }, current.cast(), REGION, size, align)
@@ -248,7 +261,8 @@ impl Arena {
     fn extend(&self, chunk: *mut u8, old: usize, new: usize) -> bool {
         let current = self.current.load(Ordering::Acquire);
         let (used, base, length) = if current.is_null() {
-            (&self.first_used, self.first.0.get().cast::<u8>(), FIRST_REGION)
+            let (base, length) = self.first();
+            (&self.first_used, base, length)
         } else {
             // SAFETY: a region that was published stays mapped.
             (unsafe { &(*current).used }, current.cast(), REGION)

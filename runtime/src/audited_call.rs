@@ -5,7 +5,7 @@
 //! goes on to the function that the binary names, and, if an auditor wants to see the return too, calls it on a copy of the
 //! arguments on the stack and shows its results in a [`CallResults`]. Both structures are those of `<bits/link.h>`.
 //!
-//! Vector registers are shown at the width that the binary says (`FOLIO_VECTOR_WIDTH`, in bytes: 16, 32 or 64). The structures have an
+//! Vector registers are shown at the width that the binary says (`FOLIO_VECTOR_WIDTH`, in bytes: 32 or 64, else 16). The structures have an
 //! `xmm` register twice; whoever changes one of the two need not know of the other: [`CallRegisters::merge`].
 //!
 //! # Safety

@@ -20,7 +20,7 @@
 //! | `static FOLIO_XSAVE_SIZE: AtomicUsize` | [`vector_state`]: bytes of the save area; 0: `fxsave` |
 //! | `static FOLIO_XSAVE_MASK: AtomicU64` | [`vector_state`]: components; bit 63 set: `xsavec`, clear: `xsave` |
 //!
-//! The binary also names its `#[global_allocator]`: `static ARENA: Arena = Arena::new(&FIRST_REGION);`.
+//! The binary also names its `#[global_allocator]`: `static ARENA: Arena = Arena::new();`, and begins it.
 //!
 //! # What this crate defines by name
 //!

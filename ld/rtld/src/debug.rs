@@ -24,7 +24,7 @@ use folio_link::error::Error;
 use folio_link::object::{Kind, Object, ObjectId};
 use folio_runtime::output::Output;
 use folio_runtime::syscall::exit_group;
-use rustix::fd::IntoRawFd;
+use rustix::fd::{IntoRawFd, RawFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::abi::record::Record;
@@ -42,9 +42,20 @@ use Categories as C;
 /// The first release that knows `tls` and `security`.
 pub const HAS_TLS: Version = Version { major: 2, minor: 43 };
 
-/// What is switched on, and the descriptor that lines go to.
+/// What is switched on.
 static CATEGORIES: AtomicU32 = AtomicU32::new(0);
-static DESCRIPTOR: AtomicI32 = AtomicI32::new(2);
+
+/// One more than the descriptor of the file that lines go to; 0, and lines go to standard error.
+static FILE: AtomicI32 = AtomicI32::new(0);
+
+/// The descriptor that lines go to.
+fn descriptor() -> RawFd {
+    const STDERR: RawFd = 2;
+    match FILE.load(Ordering::Relaxed) {
+        0 => STDERR,
+        file => file - 1,
+    }
+}
 
 /// Reads the value of `LD_DEBUG`, and warns of names that are none.
 pub fn parse(value: &[u8]) -> Categories {
@@ -65,7 +76,7 @@ pub fn switch_on(categories: Categories, output: Option<&[u8]>) {
     let path = CString::new([output, path.as_bytes()].concat()).unwrap_or_default();
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = openat(CWD, &path, flags, Mode::from_raw_mode(0o666));
-    DESCRIPTOR.store(opened.map_or(1, IntoRawFd::into_raw_fd), Ordering::Relaxed);
+    FILE.store(opened.map_or(1, IntoRawFd::into_raw_fd) + 1, Ordering::Relaxed);
 }
 
 /// Whether one of these categories is asked for.
@@ -125,7 +136,7 @@ pub struct Lines {
 
 impl Lines {
     pub fn new() -> Lines {
-        Lines { output: Output::to(DESCRIPTOR.load(Ordering::Relaxed)), begun: false }
+        Lines { output: Output::to(descriptor()), begun: false }
     }
 
     pub fn push(&mut self, bytes: &[u8]) {

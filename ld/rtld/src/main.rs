@@ -24,11 +24,16 @@ mod sync;
 use folio_runtime::allocator::{Arena, FirstRegion};
 
 #[global_allocator]
-static ARENA: Arena = Arena::new(&FIRST_REGION);
+static ARENA: Arena = Arena::new();
 
 #[allow(unsafe_code, reason = "where a static lies is no matter of safety; the linker script knows the section")]
 #[unsafe(link_section = ".bss.large.first_region")]
 static FIRST_REGION: FirstRegion = FirstRegion::new();
+
+/// Gives the arena its first memory. What is allocated before it costs a mapping.
+fn begin_memory() {
+    ARENA.begin(&FIRST_REGION);
+}
 
 /// What one more object needs of the arena, with room to spare.
 const OBJECT_MEMORY: usize = 16 * 1024;

@@ -101,9 +101,9 @@ pub fn dump_each(mut report: impl FnMut(Place, Dump) -> fmt::Result) -> fmt::Res
     Ok(())
 }
 
-/// Bytes of a vector register that calls under the eyes of an auditor keep: `xmm` alone until asked.
+/// Bytes of a vector register that calls under the eyes of an auditor keep; 0, as 16, means `xmm` alone.
 #[unsafe(no_mangle)]
-static FOLIO_VECTOR_WIDTH: AtomicU32 = AtomicU32::new(16);
+static FOLIO_VECTOR_WIDTH: AtomicU32 = AtomicU32::new(0);
 
 /// Tells [`folio_runtime::audited_call`] how wide the vector registers are that the operating system has enabled (Intel SDM
 /// volume 1, *Detection of AVX Instructions*; XCR0).

@@ -26,7 +26,7 @@ static COUNTS: AtomicBool = AtomicBool::new(false);
 
 /// What was recorded so far. Who finds it held by another thread drops what he has to say: an initializer may have forked
 /// while a thread of its own held it.
-static RECORD: Mutex<Option<Record>> = Mutex::new(None);
+static RECORD: Mutex<Option<Box<Record>>> = Mutex::new(None);
 
 /// What is done in a span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,8 @@ pub fn switch_on(value: &[u8]) {
     let has = |word: &[u8]| words.split(|&byte| byte == b',').any(|given| given == word);
     let suffix = alloc::format!(".{}", getpid().as_raw_nonzero());
     let counts = has(b"counts");
-    *RECORD.lock() = Some(Record::begin([file, suffix.as_bytes()].concat(), counts, has(b"stop")));
+    let record = Record::begin([file, suffix.as_bytes()].concat(), counts, has(b"stop"));
+    *RECORD.lock() = Some(Box::new(record));
     COUNTS.store(counts, Ordering::Relaxed);
     ON.store(true, Ordering::Relaxed);
 }

@@ -59,6 +59,7 @@ use crate::report::{self, LOADING};
 /// What `_start` calls once Folio is relocated.
 #[unsafe(no_mangle)]
 extern "C" fn folio_start(pointer: *mut usize) -> Start {
+    crate::begin_memory();
     // SAFETY: the kernel's initial stack.
     let mut stack = unsafe { Stack::new(pointer) };
     let secure = stack.auxiliary_value(AT_SECURE) != 0;

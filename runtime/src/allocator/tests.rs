@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 fn arena() -> &'static Arena {
-    Box::leak(Box::new(Arena::new(Box::leak(Box::new(FirstRegion::new())))))
+    let arena = Box::leak(Box::new(Arena::new()));
+    arena.begin(Box::leak(Box::new(FirstRegion::new())));
+    arena
 }
 
 fn layout(size: usize, align: usize) -> Layout {
@@ -56,7 +58,7 @@ fn classes_cover_their_sizes_without_gaps() {
 #[test]
 fn a_small_start_maps_nothing_and_reuses_what_was_freed() {
     let arena = arena();
-    let first = arena.first.0.get() as usize;
+    let first = arena.first().0 as usize;
     for size in [1, 16, 100, 5000] {
         // SAFETY: allocated and freed with one layout, not used after.
         unsafe {
@@ -216,12 +218,25 @@ fn threads_take_disjoint_pieces_of_a_region() {
     assert!(pieces.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0));
 }
 
+#[test]
+fn an_arena_that_has_not_begun_maps_what_it_gives_out() {
+    let arena = Arena::new();
+    let layout = layout(100, 8);
+    // SAFETY: the layout is not empty, and the memory is given back to where it came from.
+    unsafe {
+        let memory = arena.alloc(layout);
+        memory.write_bytes(1, 100);
+        assert!(!arena.current.load(Ordering::Relaxed).is_null());
+        arena.dealloc(memory, layout);
+    }
+}
+
 /// A signal handler interrupts the same thread's calls anywhere. It takes the two first chunks and gives the first one
 /// back: the list's head looks as before, but what follows it has changed.
 #[test]
 fn a_handler_may_allocate_in_the_middle_of_a_call() {
     static FIRST: FirstRegion = FirstRegion::new();
-    static ARENA: Arena = Arena::new(&FIRST);
+    static ARENA: Arena = Arena::new();
     static HANDLED: AtomicUsize = AtomicUsize::new(0);
     static SPOILED: AtomicUsize = AtomicUsize::new(0);
     static HELD: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
@@ -243,6 +258,7 @@ fn a_handler_may_allocate_in_the_middle_of_a_call() {
         }
         HANDLED.fetch_add(1, Ordering::Relaxed);
     }
+    ARENA.begin(&FIRST);
     // SAFETY: libc declares them so (signal(2), pthread_self(3), pthread_kill(3)).
     unsafe extern "C" {
         fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
