@@ -12,7 +12,7 @@ pub fn gnu(name: &[u8]) -> u32 {
 }
 
 /// The string at `offset` of a string table, with its hash: one pass over it for both. None that is longer than `effort` allows.
-#[inline]
+#[inline(always)]
 pub fn hashed_name<'m>(strings: &Strings<'m>, offset: u32, effort: Option<&Effort>) -> Option<(&'m [u8], u32)> {
     let tail = strings.tail(offset)?;
     let ordinary = tail.len().min(Effort::NAME);

@@ -47,7 +47,7 @@ impl<'r, 'm> References<'r, 'm> {
         Some(References { objects, requester, object, symbols, scopes, index, effort })
     }
 
-    /// The definition that the symbol of this number is bound to.
+    /// What the symbol of this number is bound to.
     #[inline(always)]
     pub fn bind(
         &self,
@@ -56,18 +56,25 @@ impl<'r, 'm> References<'r, 'm> {
         class: Class,
         uniques: &mut Uniques,
         watch: &mut (impl Watch + ?Sized),
-    ) -> Option<Definition> {
-        let own = Definition { object: self.requester, index, symbol: *symbol };
+    ) -> Option<SymbolId> {
         if is_private(symbol) {
-            return Some(own);
+            return Some(self.own(index));
         }
         let finds_itself = !watch.wants_all()
             && class != Class::Copy
             && resolve::finds_itself(self.object, self.symbols, index, symbol);
         if finds_itself && self.is_first(index) {
-            return Some(own);
+            return Some(self.own(index));
         }
-        self.look_up(&own, class, finds_itself, uniques, watch)?.definition(self.objects)
+        match self.index {
+            None => self.look_up::<false>(index, symbol.0.st_name, class, finds_itself, uniques, watch),
+            Some(_) => self.look_up::<true>(index, symbol.0.st_name, class, finds_itself, uniques, watch),
+        }
+    }
+
+    #[inline(always)]
+    fn own(&self, index: u32) -> SymbolId {
+        SymbolId { object: self.requester, index }
     }
 
     /// Whether no object that is searched before this one may define the name of its symbol.
@@ -86,27 +93,33 @@ impl<'r, 'm> References<'r, 'm> {
         false
     }
 
+    /// Out of line, and once with an index and once without, so that each keeps in registers what it needs.
     #[inline(never)]
-    fn look_up(
+    fn look_up<const INDEXED: bool>(
         &self,
-        own: &Definition,
+        index: u32,
+        name: u32,
         class: Class,
         finds_itself: bool,
         uniques: &mut Uniques,
         watch: &mut (impl Watch + ?Sized),
     ) -> Option<SymbolId> {
-        let (object, effort) = (self.object, Some(&self.effort));
-        let (name, gnu_hash) = hash::hashed_name(&self.symbols.strings, own.symbol.0.st_name, effort)?;
-        let version = self.symbols.version_index(own.index).and_then(|versym| object.versions.get(versym));
+        let effort = Some(&self.effort);
+        let (name, gnu_hash) = hash::hashed_name(&self.symbols.strings, name, effort)?;
+        let version = self.symbols.version_index(index).and_then(|versym| self.object.versions.get(versym));
         let reference = Reference { name, gnu_hash, version, class, newest: false, effort };
-        let found = self.search(&reference, own, finds_itself, uniques, watch);
-        let protected = own.symbol.visibility() == STV_PROTECTED;
+        let found = self.search::<INDEXED>(&reference, index, finds_itself, uniques, watch);
+        let protected = self.symbols.get(index)?.visibility() == STV_PROTECTED;
         let found = match found {
-            Some(other) if protected && self.keeps(own, other, &reference, finds_itself, uniques, watch) => own.id(),
+            Some(other)
+                if protected && self.keeps::<INDEXED>(index, other, &reference, finds_itself, uniques, watch) =>
+            {
+                self.own(index)
+            }
             found => found?,
         };
         if let Some(definition) = found.definition(self.objects) {
-            watch.bound(self.objects, own.object, &reference, &definition, protected);
+            watch.bound(self.objects, self.requester, &reference, &definition, protected);
         }
         Some(found)
     }
@@ -114,47 +127,50 @@ impl<'r, 'm> References<'r, 'm> {
     /// Whether a protected symbol is its object's own, where a search has found another. It is, unless the executable holds the
     /// function's canonical address (*glibc elf/dl-lookup.c, _dl_lookup_symbol_x*): that is so when a search for a call ends here.
     #[cold]
-    fn keeps(
+    fn keeps<const INDEXED: bool>(
         &self,
-        own: &Definition,
+        index: u32,
         found: SymbolId,
         reference: &Reference,
         finds_itself: bool,
         uniques: &mut Uniques,
         watch: &mut (impl Watch + ?Sized),
     ) -> bool {
-        if !own.symbol.is_defined() || found.object == own.object {
+        let is_defined = self.symbols.get(index).is_some_and(|symbol| symbol.is_defined());
+        if !is_defined || found.object == self.requester {
             return false;
         }
         let call = Reference { class: Class::Call, ..*reference };
-        let called = |uniques, watch| self.search(&call, own, finds_itself, uniques, watch);
-        reference.class == Class::Call || called(uniques, watch).is_some_and(|called| called.object != own.object)
+        let called = |uniques, watch| self.search::<INDEXED>(&call, index, finds_itself, uniques, watch);
+        reference.class == Class::Call || called(uniques, watch).is_some_and(|called| called.object != self.requester)
     }
 
     #[inline(always)]
-    fn search(
+    fn search<const INDEXED: bool>(
         &self,
         reference: &Reference,
-        own: &Definition,
+        index: u32,
         finds_itself: bool,
         uniques: &mut Uniques,
         watch: &mut (impl Watch + ?Sized),
     ) -> Option<SymbolId> {
+        // Which symbol refers to a name matters for copies only.
+        let copy = (reference.class == Class::Copy).then(|| self.own(index).definition(self.objects)).flatten();
         if watch.wants_all() {
             let scopes = self.scopes.iter().copied();
-            let found = resolve::lookup_watched(self.objects, scopes, reference, None, uniques, Some(own), watch);
+            let found = resolve::lookup_watched(self.objects, scopes, reference, None, uniques, copy.as_ref(), watch);
             return found.map(|definition| definition.id());
         }
         let mut ask_further = |id, symbols: Option<&mut Run>| {
-            if finds_itself && id == own.object {
-                return Some(own.id());
+            if finds_itself && id == self.requester {
+                return Some(self.own(index));
             }
-            resolve::ask_further(self.objects, id, symbols, reference, uniques, Some(own))
+            resolve::ask_further(self.objects, id, symbols, reference, uniques, copy.as_ref())
         };
         let hash = reference.gnu_hash;
         for &scope in self.scopes {
-            let index = self.index.filter(|index| index.is_of(scope));
-            if index.is_none() && !watch.wants_tries() {
+            let scope_index = if INDEXED { self.index.filter(|index| index.is_of(scope)) } else { None };
+            if scope_index.is_none() && !watch.wants_tries() {
                 let mut rest = &*scope.objects;
                 while let Some((id, behind)) = self.objects.first_to_ask(rest, hash) {
                     if let Some(found) = ask_further(id, None) {
@@ -169,7 +185,7 @@ impl<'r, 'm> References<'r, 'm> {
                 let may_define = symbols.is_some() || self.objects.may_define(id, hash);
                 if may_define { ask_further(id, symbols) } else { None }
             };
-            let found = match index {
+            let found = match scope_index {
                 Some(index) => index.find(hash, ask),
                 None => scope.objects.iter().find_map(|&id| ask(id, None)),
             };

@@ -18,7 +18,7 @@ use crate::error::{Error, Problem};
 use crate::index::ScopeIndex;
 use crate::object::{Object, ObjectId, Objects};
 use crate::placement::PAGE;
-use crate::resolve::{Class, Definition, Scope, Uniques, Watch, Work};
+use crate::resolve::{Class, Definition, Scope, SymbolId, Uniques, Watch, Work};
 use crate::scout::Scout;
 
 /// Size in bytes of an `Elf64_Rela`.
@@ -46,7 +46,7 @@ pub trait Process {
     /// All pages from `start` on that `size` bytes reach into are about to be written, by relocations of `object`.
     fn will_write(&mut self, _object: ObjectId, _start: Vaddr, _size: u64) {}
     /// Notes that `requester` is bound to a definition of another object.
-    fn bound(&mut self, requester: ObjectId, definition: &Definition);
+    fn bound(&mut self, requester: ObjectId, definition: SymbolId);
     /// Notes that a copy relocation's two symbols differ in size.
     fn copy_sizes_differ(&mut self, requester: ObjectId, name: &[u8]);
 }
@@ -228,11 +228,22 @@ struct Bound {
     symbol: u32,
     /// `None` if it was no lookup that bound it.
     class: Option<Class>,
-    definition: Option<Definition>,
+    /// `None` if nobody defines it.
+    target: Option<Target>,
 }
 
 impl Bound {
-    const NOTHING: Bound = Bound { symbol: 0, class: None, definition: None };
+    const NOTHING: Bound = Bound { symbol: 0, class: None, target: None };
+}
+
+/// What relocations want to know of a definition, as a rule.
+#[derive(Clone, Copy)]
+struct Target {
+    definition: SymbolId,
+    /// S, before any resolver is asked.
+    address: Addr,
+    /// Whether it is an IFUNC: its address is that of a resolver.
+    is_indirect: bool,
 }
 
 /// The state of relocating one object.
@@ -332,11 +343,10 @@ impl<W: Watch + ?Sized> Relocator<'_, '_, W> {
         let is_word = relocation.kind == R_X86_64_64;
         let addend = if is_word { relocation.addend } else { 0 };
         self.bind(relocation.symbol, &symbol, class_of(relocation.kind));
-        let Some(definition) = &self.last.definition else {
+        let Some(Target { definition, address, is_indirect }) = self.last.target else {
             return self.apply_missing(relocation, &symbol, addend);
         };
-        let address = bind::address_of(self.references.objects, definition);
-        if is_indirect(definition) {
+        if is_indirect {
             let owner = &self.references.objects[definition.object];
             return self.store_indirect(relocation.offset, owner, address, addend);
         }
@@ -378,13 +388,14 @@ impl<W: Watch + ?Sized> Relocator<'_, '_, W> {
         }
         let symbol = self.references.symbols.get(relocation.symbol).ok_or_else(out_of_place)?;
         self.bind(relocation.symbol, &symbol, class_of(relocation.kind));
-        let definition = self.last.definition;
+        let target = self.last.target;
+        let definition = target.and_then(|target| target.definition.definition(self.references.objects));
         if definition.is_none() && symbol.binding() != STB_WEAK {
             return Err(self.references.undefined(relocation.symbol, &symbol));
         }
         let stored = match relocation.kind {
             R_X86_64_32 => {
-                let value = self.value(definition)?.0.wrapping_add_signed(addend);
+                let value = self.value(target)?.0.wrapping_add_signed(addend);
                 let Ok(word) = u32::try_from(value) else {
                     return Err(self.overflow(&symbol, relocation.kind));
                 };
@@ -393,7 +404,7 @@ impl<W: Watch + ?Sized> Relocator<'_, '_, W> {
             // S + A - P
             R_X86_64_PC32 => {
                 let at = self.references.object.address(place).0;
-                let value = self.value(definition)?.0.wrapping_add_signed(addend).wrapping_sub(at);
+                let value = self.value(target)?.0.wrapping_add_signed(addend).wrapping_sub(at);
                 let Ok(word) = i32::try_from(value as i64) else {
                     return Err(self.overflow(&symbol, relocation.kind));
                 };
@@ -441,36 +452,46 @@ impl<W: Watch + ?Sized> Relocator<'_, '_, W> {
         stored.ok_or_else(out_of_place)
     }
 
-    /// Binds a symbol of this object: [`Bound::definition`].
+    /// Binds a symbol of this object: [`Bound::target`].
     #[inline(always)]
     fn bind(&mut self, number: u32, symbol: &Symbol, class: Class) {
+        let requester = self.references.requester;
         if bind::is_private(symbol) {
-            let own = Definition { object: self.references.requester, index: number, symbol: *symbol };
-            self.last = Bound { symbol: number, class: None, definition: Some(own) };
+            let own = Definition { object: requester, index: number, symbol: *symbol };
+            self.last = Bound { symbol: number, class: None, target: Some(self.target(&own)) };
             return;
         }
         if self.last.symbol == number && self.last.class == Some(class) {
             self.watch.repeated();
             return;
         }
-        self.last.symbol = number;
-        self.last.class = Some(class);
         self.watch.begins(Work::Lookup);
-        self.last.definition = self.references.bind(number, symbol, class, self.uniques, self.watch);
+        let found = self.references.bind(number, symbol, class, self.uniques, self.watch);
         self.watch.ends(Work::Lookup);
-        if let Some(definition) = &self.last.definition
-            && definition.object != self.references.requester
+        let definition = found.and_then(|found| found.definition(self.references.objects));
+        let target = definition.as_ref().map(|definition| self.target(definition));
+        self.last = Bound { symbol: number, class: Some(class), target };
+        if let Some(found) = found
+            && found.object != requester
         {
-            self.process.bound(self.references.requester, definition);
+            self.process.bound(requester, found);
+        }
+    }
+
+    #[inline(always)]
+    fn target(&self, definition: &Definition) -> Target {
+        Target {
+            definition: definition.id(),
+            address: bind::address_of(self.references.objects, definition),
+            is_indirect: definition.symbol.kind() == STT_GNU_IFUNC && definition.symbol.is_defined(),
         }
     }
 
     /// S: the run-time value of a definition, 0 for none; of an IFUNC, what its resolver says.
     #[inline]
-    fn value(&mut self, definition: Option<Definition>) -> Result<Addr, Problem> {
-        let Some(definition) = definition else { return Ok(Addr(0)) };
-        let address = bind::address_of(self.references.objects, &definition);
-        if !is_indirect(&definition) {
+    fn value(&mut self, target: Option<Target>) -> Result<Addr, Problem> {
+        let Some(Target { definition, address, is_indirect }) = target else { return Ok(Addr(0)) };
+        if !is_indirect {
             return Ok(address);
         }
         if !self.references.objects[definition.object].holds_code(address) {
@@ -498,11 +519,6 @@ impl<W: Watch + ?Sized> Relocator<'_, '_, W> {
     fn overflow(&self, symbol: &Symbol, kind: u32) -> Problem {
         Problem::Overflow { symbol: self.references.symbols.shown_name(symbol).to_vec(), kind }
     }
-}
-
-/// Whether a definition is an IFUNC: its address is that of a resolver.
-fn is_indirect(definition: &Definition) -> bool {
-    definition.symbol.kind() == STT_GNU_IFUNC && definition.symbol.is_defined()
 }
 
 /// What a relocation of that type wants to know of its symbol.

@@ -15,7 +15,7 @@ use folio_glibc::cpu::{self, CpuidResult, Dump, Extent, Kernel, Memo, OSXSAVE, P
 use folio_glibc::layout::Layout;
 use folio_glibc::tunables::Values;
 use folio_link::error::{Error, Problem};
-use folio_link::resolve::Definition;
+use folio_link::resolve::SymbolId;
 use folio_runtime::stack::Stack;
 use folio_runtime::syscall::syscall;
 use folio_runtime::vector_state::COMPACTED;
@@ -177,7 +177,7 @@ pub fn complete(process: &Process) {
 
 /// A reference is bound to `definition`: if it may be to [`LEAF_READER`], what that reads has to be there.
 #[inline]
-pub fn note_reference(process: &Process, definition: &Definition) {
+pub fn note_reference(process: &Process, definition: SymbolId) {
     // SAFETY: written before there is a second thread.
     let libc = unsafe { process.libc.get() };
     if Some(definition.index) == libc.leaf_reader {

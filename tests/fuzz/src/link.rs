@@ -13,7 +13,7 @@ use folio_link::object::directory_of;
 use folio_link::order::{Algorithm, Dependencies, Root, Sort};
 use folio_link::placement::Placement;
 use folio_link::relocate::{self, Indirect, Process};
-use folio_link::resolve::{self, Class, Definition, Reference, Scope, Uniques, Watch};
+use folio_link::resolve::{self, Class, Definition, Reference, Scope, SymbolId, Uniques, Watch};
 use folio_link::search::cache::Hwcaps;
 use folio_link::search::{self, Files, Observe, OpenError, Owner, Search, Settings, preload};
 use folio_link::tls::{Module, StaticLayout, surplus};
@@ -212,7 +212,7 @@ impl Process for Answers<'_> {
         self.settings & setting::LAZY != 0
     }
 
-    fn bound(&mut self, requester: ObjectId, definition: &Definition) {
+    fn bound(&mut self, requester: ObjectId, definition: SymbolId) {
         assert_ne!(requester, definition.object);
     }
 

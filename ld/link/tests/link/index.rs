@@ -71,7 +71,6 @@ proptest! {
         });
         let ids: Vec<ObjectId> = unambiguous.map(|builder| world.add(&builder)).collect();
         let index = ScopeIndex::build_if_worthwhile(&world.objects, &world.scope, u64::MAX, |_| {}).unwrap();
-        let place = |found: Option<Definition>| found.map(|found| (found.object, found.index));
         for id in ids {
             let itself = Scope { objects: vec![id] };
             let scopes = [&itself, &world.scope];
@@ -84,7 +83,7 @@ proptest! {
                     let slowly = references.bind(number, &symbol, class, &mut Uniques::new(), &mut Slowly);
                     for quickly in [&references, &indexed] {
                         let found = quickly.bind(number, &symbol, class, &mut Uniques::new(), &mut ());
-                        prop_assert_eq!(place(found), place(slowly), "{} {:?} {:?}", number, class, symbol);
+                        prop_assert_eq!(found, slowly, "{} {:?} {:?}", number, class, symbol);
                     }
                 }
             }

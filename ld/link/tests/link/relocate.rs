@@ -5,7 +5,7 @@ use folio_elf::symbol::{STB_LOCAL, STB_WEAK, STT_GNU_IFUNC, STT_OBJECT, STT_TLS,
 use folio_elf::{Addr, Vaddr};
 use folio_link::index::ScopeIndex;
 use folio_link::relocate::{self, Indirect, Process};
-use folio_link::resolve::{Definition, Uniques};
+use folio_link::resolve::{SymbolId, Uniques};
 use folio_link::{Error, ObjectId, Problem};
 
 use crate::builder::{
@@ -51,7 +51,7 @@ impl Process for Fake {
         self.stubs.then_some(Addr(0x5700 + u64::from(symbol)))
     }
 
-    fn bound(&mut self, requester: ObjectId, definition: &Definition) {
+    fn bound(&mut self, requester: ObjectId, definition: SymbolId) {
         self.asked.push(format!("{} bound to {}", requester.0, definition.object.0));
     }
 

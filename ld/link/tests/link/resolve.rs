@@ -28,7 +28,7 @@ impl World {
         let references = References::new(&self.objects, id, &scopes).unwrap();
         let index = builder.index(name);
         let symbol = references.symbols.get(index).unwrap();
-        let found = references.bind(index, &symbol, class, &mut self.uniques, &mut ());
+        let found = references.bind(index, &symbol, class, &mut self.uniques, &mut ())?.definition(&self.objects);
         found.map(|found| (found.object, found.symbol.value().0))
     }
 }

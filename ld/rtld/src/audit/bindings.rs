@@ -137,9 +137,10 @@ pub fn show_slots(process: &Process, objects: &Objects, id: ObjectId) -> Result<
             scope::with_scopes(process, id, |scopes| {
                 let references = References::new(objects, id, scopes)?;
                 let symbol = references.symbols.get(number)?;
-                let is_own = symbol.visibility() == STV_PROTECTED;
-                let own = || Some(Definition { object: id, index: number, symbol });
-                if is_own { own() } else { references.bind(number, &symbol, Class::Call, uniques, &mut ()) }
+                if symbol.visibility() == STV_PROTECTED {
+                    return Some(Definition { object: id, index: number, symbol });
+                }
+                references.bind(number, &symbol, Class::Call, uniques, &mut ())?.definition(objects)
             })
         };
         let Some(definition) = found else { continue };

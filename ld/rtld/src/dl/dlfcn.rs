@@ -140,7 +140,7 @@ pub unsafe extern "C" fn lookup_symbol_x(
         };
         match found {
             Some(definition) => {
-                processor::note_reference(process, &definition);
+                processor::note_reference(process, definition.id());
                 if let Some(requester) = requester.filter(|_| flags & ADD_DEPENDENCY != 0) {
                     open::note_binding(process, requester, definition.object);
                 }

@@ -14,7 +14,7 @@ use folio_link::bind::{self, References};
 use folio_link::error::Error;
 use folio_link::object::ObjectId;
 use folio_link::relocate::{Indirect, Process as Questions};
-use folio_link::resolve::{Class, Definition, Scope};
+use folio_link::resolve::{Class, Definition, Scope, SymbolId};
 use folio_link::{Errno, Problem};
 use folio_runtime::missing_function::stub_address;
 use folio_runtime::tls::{TlsDescriptorArgument, TlsIndex, tlsdesc_dynamic, tlsdesc_static, tlsdesc_undefined_weak};
@@ -153,7 +153,7 @@ impl Questions for Binding<'_> {
         map::populate(&object.placement, object.image.bias(), start, size);
     }
 
-    fn bound(&mut self, requester: ObjectId, definition: &Definition) {
+    fn bound(&mut self, requester: ObjectId, definition: SymbolId) {
         processor::note_reference(self.process, definition);
         if self.running {
             open::note_binding(self.process, requester, definition.object);
@@ -204,7 +204,7 @@ pub fn bind_call(process: &Process, requester: ObjectId, symbol_index: u32) -> (
             let error = Error::new(references.object.display_name(process.program), problem);
             report::fatal(process.program, "symbol lookup error", &error);
         }
-        found
+        found?.definition(objects)
     };
     // SAFETY: the load lock is held.
     let Some(definition) = (unsafe { scope::with_scopes(process, requester, search) }) else {
@@ -212,7 +212,7 @@ pub fn bind_call(process: &Process, requester: ObjectId, symbol_index: u32) -> (
         return (None, Addr(0));
     };
     open::note_binding(process, requester, definition.object);
-    processor::note_reference(process, &definition);
+    processor::note_reference(process, definition.id());
     let address = bind::address_of(objects, &definition);
     drop(lock);
     (Some(definition), settle(&definition.symbol, address))
