@@ -44,7 +44,19 @@ enum Class {
 }
 
 impl Class {
+    /// Most requests are small, and their class is told in a few instructions.
+    #[inline(always)]
     fn of(layout: Layout) -> Option<Self> {
+        let (size, align) = (layout.size(), layout.align());
+        if size <= 256 && align <= GRAIN {
+            let size = size.max(1).next_multiple_of(GRAIN);
+            return Some(Self::Chunk { index: size / GRAIN - 1, size, align: GRAIN });
+        }
+        Self::of_large(layout)
+    }
+
+    #[inline(never)]
+    fn of_large(layout: Layout) -> Option<Self> {
         let (size, align) = (layout.size(), layout.align());
         if size > LARGEST_CHUNK || align > PAGE {
             return Some(Self::Mapping { size: size.max(1).checked_next_multiple_of(PAGE)? });
@@ -53,10 +65,6 @@ impl Class {
             let size = size.max(align).next_power_of_two();
             let index = CLASSES + (size.trailing_zeros() as usize - 5);
             return Some(Self::Chunk { index, size, align: size.min(PAGE) });
-        }
-        if size <= 256 {
-            let size = size.max(1).next_multiple_of(GRAIN);
-            return Some(Self::Chunk { index: size / GRAIN - 1, size, align: GRAIN });
         }
         // 2^power < size <= 2^(power + 1), cut into sixteenths.
         let power = (size - 1).ilog2() as usize;
