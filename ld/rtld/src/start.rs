@@ -78,7 +78,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
     let span = Span::of(Profiled::Adopt);
     let mut cast = cast::adopt(&mut stack, &mut objects, &environment);
     drop(span);
-    let is_listed = environment.trace || cast.options.is_some_and(|options| options.task == Task::List);
+    let is_listed = environment.trace || cast.options.task == Task::List;
     if !is_listed {
         cast.auditors = audited::names(&environment, &cast, &objects, secure);
     }
@@ -96,7 +96,7 @@ extern "C" fn folio_start(pointer: *mut usize) -> Start {
         list::print(&objects, &discovery, &cast, &environment);
     }
     discovery.found.require_objects(&cast);
-    if cast.options.is_some_and(|options| options.task == Task::List) {
+    if cast.options.task == Task::List {
         list::print(&objects, &discovery, &cast, &environment);
     }
     discovery.found.require_versions(&cast);
@@ -181,7 +181,7 @@ fn publish_process(
     let mut memo = discovery.machine.memo.borrow_mut();
     processor::fill_cpu_features(stack, layout, ro, &mut memo, &mut tunables, Extent::Libc);
     drop(span);
-    let stack_flags = execstack::at_start(layout, &tunables, &objects[cast.executable], cast.options.is_some());
+    let stack_flags = execstack::at_start(layout, &tunables, &objects[cast.executable], cast.is_direct);
     publish::prepare_global(layout, global, stack_flags);
     let mut states = Vec::new();
     publish::add_objects(layout, global, &objects, &mut states, Place::START, &discovery.members, cast.auditors.len());
@@ -205,7 +205,7 @@ fn publish_process(
         program: cast.program,
         program_file: cast.program_file,
         arguments: Arguments { argc: stack.argc() as i32, argv: stack.argv(), envp: stack.envp() },
-        ld_library_path_by_option: cast.options.is_some_and(|options| options.ld_library_path.is_some()),
+        ld_library_path_by_option: cast.options.ld_library_path.is_some(),
         bind_now: environment.bind_now,
         auditors: Guarded::new(Auditors::asked(cast.auditors.len())),
         ro,

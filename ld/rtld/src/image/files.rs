@@ -15,7 +15,7 @@ use folio_link::placement::Placement;
 use folio_link::search::{Files, OpenError};
 use folio_link::{Errno, Problem};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{Access, CWD, Mode, OFlags, Stat, access, fstat, openat, readlink, stat};
+use rustix::fs::{Access, CWD, Mode, OFlags, access, fstat, openat, readlink, stat};
 use rustix::io::{pread, read, retry_on_intr};
 
 use crate::image::execstack;
@@ -28,10 +28,16 @@ const CACHE: &CStr = c"/etc/ld.so.cache";
 /// Bytes read with the first read: the ELF header and, in nearly all files, the program headers.
 const FIRST_READ: usize = 1024;
 
+/// The set-user-ID bit of a file's mode (inode(7)).
+const S_ISUID: u32 = 0o4000;
+
 /// An opened ELF file whose header was checked.
 pub struct OpenFile {
     descriptor: OwnedFd,
-    status: Stat,
+    identity: Identity,
+    size: u64,
+    owner: u32,
+    is_set_user_id: bool,
     header: FileHeader,
     program_headers: Vec<ProgramHeader>,
 }
@@ -107,7 +113,15 @@ pub fn open(path: &[u8]) -> Result<OpenFile, OpenError<Problem>> {
     };
     let status = fstat(&descriptor).map_err(|errno| OpenError::Failed(Problem::Status(Errno(errno.raw_os_error()))))?;
     span.turns_out(Profiled::Open);
-    Ok(OpenFile { descriptor, status, header, program_headers })
+    Ok(OpenFile {
+        descriptor,
+        identity: Identity { device: status.st_dev, inode: status.st_ino },
+        size: u64::try_from(status.st_size).unwrap_or(0),
+        owner: status.st_uid,
+        is_set_user_id: status.st_mode & S_ISUID != 0,
+        header,
+        program_headers,
+    })
 }
 
 /// Reads until `least` bytes are there or the file ends, and gives how many there are: a call may give fewer than it was asked
@@ -129,7 +143,7 @@ fn read_at_least(
 
 impl OpenFile {
     pub fn identity(&self) -> Identity {
-        Identity { device: self.status.st_dev, inode: self.status.st_ino }
+        self.identity
     }
 
     /// The file's path as the kernel knows it, without symbolic links and `.`; `None` where proc(5) cannot tell.
@@ -146,8 +160,7 @@ impl OpenFile {
     }
 
     pub fn placement(&self) -> Result<Placement, Problem> {
-        let file_size = u64::try_from(self.status.st_size).unwrap_or(0);
-        Placement::plan(&self.header, self.program_headers.iter().copied(), file_size).map_err(Problem::Placement)
+        Placement::plan(&self.header, self.program_headers.iter().copied(), self.size).map_err(Problem::Placement)
     }
 }
 
@@ -182,12 +195,11 @@ impl Files for Disk {
     }
 
     fn is_set_user_id(&mut self, file: &OpenFile) -> bool {
-        const S_ISUID: u32 = 0o4000;
-        file.status.st_mode & S_ISUID != 0
+        file.is_set_user_id
     }
 
     fn owner(&mut self, file: &OpenFile) -> u32 {
-        file.status.st_uid
+        file.owner
     }
 }
 

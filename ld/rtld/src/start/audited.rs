@@ -38,7 +38,7 @@ pub fn names(environment: &Environment, cast: &Cast, objects: &Objects<'static>,
     const LONGEST: usize = 255;
     let dynamic = objects[cast.executable].dynamic.as_ref();
     let own = dynamic.map_or([None; 2], |dynamic| dynamic.strings_of([DT_AUDIT, DT_DEPAUDIT]));
-    let option = cast.options.and_then(|options| options.audit).unwrap_or_default();
+    let option = cast.options.audit.unwrap_or_default();
     let lists = [environment.audit, option, own[0].unwrap_or_default(), own[1].unwrap_or_default()];
     let names = lists.into_iter().flat_map(|list| list.split(|&byte| byte == b':'));
     let is_safe = |name: &&[u8]| !secure || (!name.contains(&b'/') && name.len() < LONGEST);

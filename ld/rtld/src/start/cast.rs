@@ -34,7 +34,9 @@ pub struct Cast {
     pub executable: ObjectId,
     pub interpreter: ObjectId,
     pub vdso: Option<ObjectId>,
-    pub options: Option<Options>,
+    /// Those of a direct start; a program that the kernel started comes without any.
+    pub options: Options,
+    pub is_direct: bool,
     /// The executable's file, for a hand-over.
     pub program_file: &'static CStr,
     pub program: &'static [u8],
@@ -64,12 +66,12 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
             handover::to_kernel(stack, &options, &executable, own.soname());
         }
         enter_directly(stack, &options, &own, &executable);
-        (executable, Some(options), options.program)
+        (executable, options, options.program)
     } else {
         let headers = Addr(stack.auxiliary_value(AT_PHDR) as u64);
         let executable = adopt::program(headers, stack.auxiliary_value(AT_PHNUM) as u16, entry)
             .unwrap_or_else(|problem| refuse(problem));
-        (executable, None, file_name)
+        (executable, Options::default(), file_name)
     };
     // The name by which Folio was called.
     let own_path = if is_direct { Some(file_name.to_bytes()) } else { executable.named_interpreter() };
@@ -83,7 +85,7 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
     if is_direct
         && canonical != executable.origin
         && !canonical.is_empty()
-        && discover::release(stack, environment, false, &executable, &options.unwrap_or_default()) >= Some(CANONICAL)
+        && discover::release(stack, environment, false, &executable, &options) >= Some(CANONICAL)
     {
         executable.origin = canonical;
     }
@@ -96,7 +98,7 @@ pub fn adopt(stack: &mut Stack, objects: &mut Objects<'static>, environment: &En
     let vdso = adopt_vdso(stack).map(|vdso| objects.insert(vdso));
     let interpreter = objects.insert(own);
     let program = stack.arguments().next().unwrap_or(program_file).to_bytes();
-    Cast { executable, interpreter, vdso, options, program_file, program, auditors: Vec::new() }
+    Cast { executable, interpreter, vdso, options, is_direct, program_file, program, auditors: Vec::new() }
 }
 
 /// The first release that takes `$ORIGIN` of a direct start from the canonical path of the program (*glibc elf/dl-load.c,

@@ -63,12 +63,11 @@ pub fn discover(
     cast: &Cast,
 ) -> Discovery {
     let mut discovery = begin(stack, environment, secure, objects, cast);
-    let options = cast.options.unwrap_or_default();
     let remarks = debug::is_on(Categories::LIBS)
-        && release(stack, environment, secure, &objects[cast.executable], &options) >= Some(REMARKS);
+        && release(stack, environment, secure, &objects[cast.executable], &cast.options) >= Some(REMARKS);
     let Discovery { search, disk, members, .. } = &mut discovery;
-    let found = load_all(Place { objects, members, search, disk, remarks }, environment, secure, cast, None);
-    Discovery { found, ..discovery }
+    discovery.found = load_all(Place { objects, members, search, disk, remarks }, environment, secure, cast, None);
+    discovery
 }
 
 /// What there is before anything is searched for: the objects that the kernel mapped.
@@ -79,13 +78,13 @@ pub fn begin(
     objects: &Objects<'static>,
     cast: &Cast,
 ) -> Discovery {
-    let options = cast.options.unwrap_or_default();
-    let machine = Machine::new(environment, secure, &options);
-    let search = new_search(stack, environment, secure, &objects[cast.executable].origin, &options, machine);
+    let options = &cast.options;
+    let machine = Machine::new(environment, secure, options);
+    let search = new_search(stack, environment, secure, &objects[cast.executable].origin, options, machine);
     let members = [Some(cast.executable), cast.vdso, Some(cast.interpreter)].into_iter().flatten().collect();
     let found = Found { closure: alloc::vec![cast.executable], missing: Vec::new(), version_errors: Vec::new() };
     let mut disk = Disk::new();
-    let release = || release(stack, environment, secure, &objects[cast.executable], &options);
+    let release = || release(stack, environment, secure, &objects[cast.executable], options);
     disk.refuses_executable_stacks = execstack::are_refused(early_tunables(environment, secure), release);
     Discovery { search, disk, machine, members, found }
 }
@@ -111,7 +110,6 @@ pub fn load_all(
 ) -> Found {
     let _phase = Phase::loading();
     let Place { objects, members, search, disk, remarks } = place;
-    let options = cast.options.unwrap_or_default();
     let mut loader = Loader {
         objects,
         members,
@@ -121,7 +119,7 @@ pub fn load_all(
             program: cast.program,
             namespace: 0,
             from: None,
-            by_option: options.ld_library_path.is_some(),
+            by_option: cast.options.ld_library_path.is_some(),
             remarks,
             auditing,
             under_way: Span::NONE,
@@ -131,7 +129,7 @@ pub fn load_all(
         program: cast.program,
     };
     let mut roots = alloc::vec![cast.executable];
-    preload_all(&mut loader, environment, &options, secure, cast, &mut roots);
+    preload_all(&mut loader, environment, secure, cast, &mut roots);
     if let (Some(auditing), Some(vdso)) = (&loader.observe.auditing, cast.vdso) {
         auditing.known(vdso);
     }
@@ -215,7 +213,6 @@ pub fn new_search(
 fn preload_all(
     loader: &mut Loader<'_, 'static, Disk, Searches<'_>>,
     environment: &Environment,
-    options: &Options,
     secure: bool,
     cast: &Cast,
     roots: &mut Vec<ObjectId>,
@@ -239,7 +236,7 @@ fn preload_all(
     for name in preload::split_list(environment.preload, secure) {
         add(name, c"LD_PRELOAD");
     }
-    for name in preload::split_list(options.preload.unwrap_or_default(), secure) {
+    for name in preload::split_list(cast.options.preload.unwrap_or_default(), secure) {
         add(name, c"--preload");
     }
     // Few systems have this file, and to ask whether it is there takes half as long as to fail to open it.
