@@ -26,10 +26,10 @@ const GROUP: usize = 16;
 type Group = [u32; GROUP];
 
 /// Groups that may be looked through for one hash.
-const LONGEST_RUN: usize = 4;
+const LONGEST_RUN: usize = 8;
 
 /// Hashes are told apart by this many bits of them where slots for them have run out.
-const CROWDS: usize = 4096;
+const CROWDS: usize = 16384;
 
 /// More symbols than this have a scout. An estimate, between the 43,000 of qemu, which starts faster without one, and the 78,000
 /// of ffmpeg, which starts faster with one.
@@ -53,7 +53,7 @@ pub struct ScopeIndex<'s> {
     /// Hashes for which there were not enough slots: for them, each object is asked.
     crowded: Vec<u64>,
     /// Whether what lookups read is more than a processor's second cache holds, as a rule: some 60 bytes a symbol, of which the
-    /// index has six. Then a scout goes ahead of them.
+    /// index has five. Then a scout goes ahead of them.
     pub(crate) is_scouted: bool,
 }
 
@@ -82,7 +82,7 @@ impl<'s> ScopeIndex<'s> {
         const ENTER: u64 = 3;
         const BEGIN: u64 = 20_000;
         const FIND: u64 = 12;
-        /// A file says how many symbols it has, and need not be honest: so many take 25 MB.
+        /// A file says how many symbols it has, and need not be honest: so many take 21 MB.
         const MOST: u64 = 1 << 22;
         let depth = scope.objects.len() as u64;
         let most = references.saturating_mul(FIND + depth).checked_sub(BEGIN)? / ENTER;
@@ -127,8 +127,8 @@ impl<'s> ScopeIndex<'s> {
         if symbols > most || number_bits == u32::BITS {
             return None;
         }
-        // Two thirds of the slots are used, so that few groups are full.
-        let group_count = (symbols + symbols / 2) as usize / GROUP + 1 + LONGEST_RUN;
+        // Four fifths of the slots are used: with more, so many groups would be full that hashes got into crowds.
+        let group_count = (symbols + symbols / 4) as usize / GROUP + 1 + LONGEST_RUN;
         // Whether there is room is asked first: slots that come as pages of zeros cannot be asked for in a way that may fail.
         Vec::<Group>::new().try_reserve_exact(group_count).ok()?;
         let (mut blocks, mut used) = (Vec::new(), Vec::new());
