@@ -1,10 +1,11 @@
-//! What a start costs in things that can be counted: system calls, pages made private, CPUID instructions. A process is
+//! What a start costs in things that can be counted: system calls, pages made private, page faults, CPUID instructions. A process is
 //! followed for it (ptrace(2)), so no run that is counted is timed.
 
 use std::arch::x86_64::__cpuid;
 use std::collections::HashSet;
 use std::fs::File;
 use std::hint::black_box;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::Instant;
@@ -16,6 +17,8 @@ use folio::process::{PAGE, mappings};
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
+use perf_event::Builder;
+use perf_event::events::Software;
 use serde::{Deserialize, Serialize};
 
 /// Counted over the whole life of a process's first thread.
@@ -48,6 +51,24 @@ pub fn cost(command: &Command) -> Result<Cost> {
             }
             Stop::Ended(how) => bail!("{} {how} before it could be looked at", command.get_program().display()),
         }
+    }
+}
+
+/// How many page faults a command takes from its first instruction to its end: the exceptions (perf_event_open(2),
+/// `PERF_COUNT_SW_PAGE_FAULTS`). getrusage(2) counts pages besides that system calls bring in at a process's request, with no
+/// fault. `None` if the kernel counts them for root alone.
+pub fn page_faults(command: &Command) -> Result<Option<u64>> {
+    let tracee = Tracee::start(command, Input::Empty)?;
+    let mut builder = Builder::new().kind(Software::PAGE_FAULTS).observe_pid(i32::try_from(tracee.pid())?).any_cpu();
+    builder.include_kernel().inherit(true).enabled(true);
+    let mut counter = match builder.build() {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
+        counter => counter.context("cannot count page faults (perf_event_open)")?,
+    };
+    tracee.go_on(Until::Exit)?;
+    match tracee.wait(Until::Exit)? {
+        Stop::Exiting(_) => Ok(Some(counter.read()?)),
+        stop => bail!("{}: {stop:?} before its page faults were counted", command.get_program().display()),
     }
 }
 

@@ -83,8 +83,10 @@ pub struct Versus {
 pub struct Side {
     #[serde(flatten)]
     pub cost: Cost,
-    /// The median.
+    /// The median of what getrusage(2) says: pages that came by a fault or by request.
     pub minor_faults: f64,
+    /// The median of page faults alone, if the kernel counts them.
+    pub page_faults: Option<f64>,
 }
 
 /// Another way to start the same program.
@@ -118,7 +120,11 @@ impl Row {
     fn of(trial: &Trial, cpuid: &Cpuid) -> Self {
         let times = |way| trial.times(way).unwrap_or_default();
         let (folio, exec) = (times(Way::Folio), times(Way::Exec));
-        let side = |cost, way| Side { cost, minor_faults: trial.faults(way).unwrap_or_default() };
+        let side = |cost, way, number: usize| Side {
+            cost,
+            minor_faults: trial.faults(way).unwrap_or_default(),
+            page_faults: trial.page_faults.map(|faults| faults[number]),
+        };
         let other = |(way, name, count): (Way, &'static str, Option<u64>)| {
             let full = trial.times(way)?;
             let neutral = cpuid.neutral((full, count?), folio);
@@ -134,8 +140,8 @@ impl Row {
             target: trial.workload.target,
             control: trial.control(),
             attempts: trial.attempt,
-            glibc: side(trial.glibc, Way::Glibc),
-            folio: side(trial.folio, Way::Folio),
+            glibc: side(trial.glibc, Way::Glibc, 0),
+            folio: side(trial.folio, Way::Folio, 1),
             others: others.into_iter().filter_map(other).collect(),
             empty: trial.times(Way::Empty),
         }
@@ -187,7 +193,12 @@ impl Report {
             }
             let Row { workload, glibc, folio, .. } = row;
             if folio.minor_faults > glibc.minor_faults {
-                missed.push(format!("{workload} {} faults of {}", folio.minor_faults, glibc.minor_faults));
+                missed.push(format!("{workload} {} pages brought in of {}", folio.minor_faults, glibc.minor_faults));
+            }
+            if let (Some(now), Some(allowed)) = (folio.page_faults, glibc.page_faults)
+                && now > allowed
+            {
+                missed.push(format!("{workload} {now} page faults of {allowed}"));
             }
             let (now, allowed) = (folio.cost.private_dirty, glibc.cost.private_dirty);
             if now > allowed {
@@ -273,17 +284,22 @@ impl Report {
             "whole runs",
             ">system calls: glibc",
             ">Folio",
-            ">minor faults: glibc",
+            ">page faults: glibc",
+            ">Folio",
+            ">pages brought in: glibc",
             ">Folio",
             ">dirty file pages: glibc",
             ">Folio",
         ]);
         for Row { workload, glibc, folio, .. } in &self.rows {
             let whole = |faults: f64| grouped(faults.round() as u64);
+            let counted = |side: &Side| side.page_faults.map_or("not counted".to_owned(), whole);
             rows.add_row([
                 (*workload).to_owned(),
                 grouped(glibc.cost.system_calls),
                 grouped(folio.cost.system_calls),
+                counted(glibc),
+                counted(folio),
                 whole(glibc.minor_faults),
                 whole(folio.minor_faults),
                 grouped(glibc.cost.private_dirty),
@@ -332,7 +348,8 @@ pub mod tests {
     pub fn sample(neutral: f64, control: f64) -> Report {
         let times = Times { median: 1000.0, tenth: 900.0 };
         let versus = Versus { glibc: times, folio: times, ratio: 1.0, ratio_tenth: 1.0, neutral };
-        let side = || Side { cost: Cost { system_calls: 30, private_dirty: 12 }, minor_faults: 56.0 };
+        let cost = Cost { system_calls: 30, private_dirty: 12 };
+        let side = || Side { cost, minor_faults: 56.0, page_faults: Some(50.0) };
         let row = Row {
             workload: "a <closure>",
             program: "/usr/bin/true".to_owned(),
@@ -375,12 +392,14 @@ pub mod tests {
         let mut report = sample(1.19, 1.0);
         report.link = 1.4;
         report.rows[0].folio.minor_faults += 1.0;
+        report.rows[0].folio.page_faults = Some(51.0);
         report.rows[0].folio.cost.private_dirty += 1;
         report.rows[0].others[0].neutral = 1.9;
         let expected = [
             "a <closure> 1.19 of 1.20",
             "a <closure> against musl's linker 1.90 of 2.00",
-            "a <closure> 57 faults of 56",
+            "a <closure> 57 pages brought in of 56",
+            "a <closure> 51 page faults of 50",
             "a <closure> 13 dirty pages of 12",
             "linking 1.40 of 1.50",
         ];

@@ -1,7 +1,9 @@
 //! The trial of one workload: all ways to start it in turn, in an order that is drawn anew for each round, so that whatever
 //! else the machine does falls on all of them alike.
 
-use anyhow::{Result, ensure};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
 use folio::compare::measure::{quantile, sorted};
 use folio::output::Progress;
 use serde::Serialize;
@@ -64,6 +66,8 @@ pub struct Trial {
     pub measured: Vec<Measured>,
     pub glibc: Cost,
     pub folio: Cost,
+    /// Medians under glibc's linker and under Folio, if the kernel counts them.
+    pub page_faults: Option<[f64; 2]>,
     /// Of single CPUID instructions.
     pub cpuid: Vec<f64>,
     /// Which attempt this was.
@@ -112,12 +116,18 @@ pub fn trial(
         }
     }
     let measured: Vec<Measured> = ways.into_iter().map(|(measured, _)| measured).collect();
-    let mut trial =
-        Trial { workload: workload.clone(), measured, glibc: Cost::default(), folio: Cost::default(), cpuid, attempt };
-    let cost = |way| trial.way(way).map_or(Ok(Cost::default()), |measured| cost::cost(&measured.start.command()));
-    let (glibc, folio) = (cost(Way::Glibc)?, cost(Way::Folio)?);
-    (trial.glibc, trial.folio) = (glibc, folio);
-    Ok(trial)
+    let start = |way| measured.iter().find(|measured| measured.way == way).map(|measured| measured.start.command());
+    let (glibc, folio) = start(Way::Glibc).zip(start(Way::Folio)).context("both linkers are measured")?;
+    let page_faults = page_faults(&glibc)?.zip(page_faults(&folio)?).map(|(glibc, folio)| [glibc, folio]);
+    let (glibc, folio) = (cost::cost(&glibc)?, cost::cost(&folio)?);
+    Ok(Trial { workload: workload.clone(), measured, glibc, folio, page_faults, cpuid, attempt })
+}
+
+/// The median of what some starts take: addresses are random, and a fault brings in pages that lie around it.
+fn page_faults(command: &Command) -> Result<Option<f64>> {
+    const STARTS: usize = 21;
+    let counted: Option<Vec<u64>> = (0..STARTS).map(|_| cost::page_faults(command)).collect::<Result<_>>()?;
+    Ok(counted.map(|counted| quantile(&sorted(counted.into_iter().map(|faults| faults as f64).collect()), 0.5)))
 }
 
 /// All ways of a workload, each with how it must end. Each runs once before it counts, which brings its file into memory.
