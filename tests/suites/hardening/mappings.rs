@@ -102,9 +102,12 @@ fn inspect(maps: &str, interpreter: &Path) -> Result<Vec<String>> {
         }
         protected += 1;
     }
-    let own = mappings.iter().filter(|mapping| Path::new(mapping.path).file_name() == interpreter.file_name());
-    let own: Vec<&str> = own.map(|mapping| mapping.permissions).collect();
-    // Constants, code, relocated data, data.
+    let is_own = |mapping: &&Mapping| Path::new(mapping.path).file_name() == interpreter.file_name();
+    let end = mappings.iter().filter(is_own).map(|mapping| mapping.end).max();
+    // The variables are on pages of no file, behind the file's.
+    let variables = mappings.iter().filter(|mapping| Some(mapping.start) == end && mapping.path.is_empty());
+    let own: Vec<&str> = mappings.iter().filter(is_own).chain(variables).map(|mapping| mapping.permissions).collect();
+    // Constants, code, relocated data, variables.
     if own != ["r--p", "r-xp", "r--p", "rw-p"] {
         findings.push(format!("the interpreter's mappings are {own:?}"));
     }
