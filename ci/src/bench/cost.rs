@@ -1,5 +1,5 @@
-//! What a start costs in things that can be counted: system calls, pages made private, page faults, CPUID instructions. A process is
-//! followed for it (ptrace(2)), so no run that is counted is timed.
+//! What a start costs in things that can be counted: system calls, pages made private, page faults, CPUID instructions. A
+//! process is followed for it (ptrace(2)), so no run that is counted is timed.
 
 use std::arch::x86_64::__cpuid;
 use std::collections::HashSet;
