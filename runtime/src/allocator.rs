@@ -215,10 +215,15 @@ impl Arena {
         self.first.store(first.0.get().cast(), Ordering::Release);
     }
 
-    /// The first region: where it is, and how long.
-    fn first(&self) -> (*mut u8, usize) {
-        let first = self.first.load(Ordering::Acquire);
-        (first.cast(), if first.is_null() { 0 } else { FIRST_REGION })
+    /// Of the region that was current: how many of its bytes are gone, where it is, and how long.
+    #[inline(always)]
+    fn region(&self, current: *mut Region) -> (&AtomicUsize, *mut u8, usize) {
+        if current.is_null() {
+            let first = self.first.load(Ordering::Acquire);
+            return (&self.first_used, first.cast(), if first.is_null() { 0 } else { FIRST_REGION });
+        }
+        // SAFETY: a region that was published stays mapped.
+        (unsafe { &(*current).used }, current.cast(), REGION)
     }
 
     /// Makes sure that so many bytes, or as many as a region has, can be had in chunks without asking the kernel: who may fail
@@ -226,12 +231,8 @@ impl Arena {
     pub fn reserve(&self, size: usize) -> bool {
         let size = size.min(REGION - size_of::<Region>());
         let current = self.current.load(Ordering::Acquire);
-        let left = match current.is_null() {
-            true => self.first().1.saturating_sub(self.first_used.load(Ordering::Relaxed)),
-            // SAFETY: a region that was published stays mapped.
-            false => REGION.saturating_sub(unsafe { &(*current).used }.load(Ordering::Relaxed)),
-        };
-        left >= size || self.open_region(current).is_some()
+        let (used, _, length) = self.region(current);
+        length.saturating_sub(used.load(Ordering::Relaxed)) >= size || self.open_region(current).is_some()
     }
 
     /// Maps a region and makes it the current one in the place of `current`, unless somebody else was faster.
@@ -251,13 +252,8 @@ impl Arena {
     fn fresh(&self, size: usize, align: usize) -> Option<*mut u8> {
         loop {
             let current = self.current.load(Ordering::Acquire);
-            let piece = if current.is_null() {
-                let (base, length) = self.first();
-                bump(&self.first_used, base, length, size, align)
-            } else {
-                // SAFETY: a region that was published stays mapped.
-                bump(unsafe { &(*current).used }, current.cast(), REGION, size, align)
-            };
+            let (used, base, length) = self.region(current);
+            let piece = bump(used, base, length, size, align);
             if piece.is_some() {
                 return piece;
             }
@@ -268,13 +264,7 @@ impl Arena {
     /// Lets a chunk grow where it is, if it is the last one that was cut from its region.
     fn extend(&self, chunk: *mut u8, old: usize, new: usize) -> bool {
         let current = self.current.load(Ordering::Acquire);
-        let (used, base, length) = if current.is_null() {
-            let (base, length) = self.first();
-            (&self.first_used, base, length)
-        } else {
-            // SAFETY: a region that was published stays mapped.
-            (unsafe { &(*current).used }, current.cast(), REGION)
-        };
+        let (used, base, length) = self.region(current);
         let start = (chunk as usize).wrapping_sub(base as usize);
         let (Some(end), Some(longer)) = (start.checked_add(old), start.checked_add(new)) else { return false };
         longer <= length && used.compare_exchange(end, longer, Ordering::Relaxed, Ordering::Relaxed).is_ok()
