@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::cost::Cost;
 use super::machine::Machine;
-use super::trial::{Times, Trial, Way};
+use super::trial::{Counted, Times, Trial, Way};
 
 /// How far two copies under the same linker may be apart before a measurement means nothing.
 pub const TOLERANCE: f64 = 0.03;
@@ -120,10 +120,9 @@ impl Row {
     fn of(trial: &Trial, cpuid: &Cpuid) -> Self {
         let times = |way| trial.times(way).unwrap_or_default();
         let (folio, exec) = (times(Way::Folio), times(Way::Exec));
-        let side = |cost, way, number: usize| Side {
-            cost,
-            minor_faults: trial.faults(way).unwrap_or_default(),
-            page_faults: trial.page_faults.map(|faults| faults[number]),
+        let side = |Counted { cost, page_faults }, way| {
+            let minor_faults = trial.faults(way).unwrap_or_default();
+            Side { cost, minor_faults, page_faults }
         };
         let other = |(way, name, count): (Way, &'static str, Option<u64>)| {
             let full = trial.times(way)?;
@@ -140,8 +139,8 @@ impl Row {
             target: trial.workload.target,
             control: trial.control(),
             attempts: trial.attempt,
-            glibc: side(trial.glibc, Way::Glibc, 0),
-            folio: side(trial.folio, Way::Folio, 1),
+            glibc: side(trial.glibc, Way::Glibc),
+            folio: side(trial.folio, Way::Folio),
             others: others.into_iter().filter_map(other).collect(),
             empty: trial.times(Way::Empty),
         }

@@ -60,14 +60,20 @@ pub struct Measured {
     faults: Vec<f64>,
 }
 
+/// What was counted of one way.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    pub cost: Cost,
+    /// The median, if the kernel counts them.
+    pub page_faults: Option<f64>,
+}
+
 /// What was measured of one workload.
 pub struct Trial {
     pub workload: Workload,
     pub measured: Vec<Measured>,
-    pub glibc: Cost,
-    pub folio: Cost,
-    /// Medians under glibc's linker and under Folio, if the kernel counts them.
-    pub page_faults: Option<[f64; 2]>,
+    pub glibc: Counted,
+    pub folio: Counted,
     /// Of single CPUID instructions.
     pub cpuid: Vec<f64>,
     /// Which attempt this was.
@@ -84,7 +90,7 @@ impl Trial {
     }
 
     fn way(&self, way: Way) -> Option<&Measured> {
-        self.measured.iter().find(|measured| measured.way == way)
+        of_way(&self.measured, way)
     }
 
     /// The time of one copy under glibc's linker as a ratio to that of the other.
@@ -116,11 +122,16 @@ pub fn trial(
         }
     }
     let measured: Vec<Measured> = ways.into_iter().map(|(measured, _)| measured).collect();
-    let start = |way| measured.iter().find(|measured| measured.way == way).map(|measured| measured.start.command());
-    let (glibc, folio) = start(Way::Glibc).zip(start(Way::Folio)).context("both linkers are measured")?;
-    let page_faults = page_faults(&glibc)?.zip(page_faults(&folio)?).map(|(glibc, folio)| [glibc, folio]);
-    let (glibc, folio) = (cost::cost(&glibc)?, cost::cost(&folio)?);
-    Ok(Trial { workload: workload.clone(), measured, glibc, folio, page_faults, cpuid, attempt })
+    let counted = |way| -> Result<Counted> {
+        let command = of_way(&measured, way).context("both linkers are measured")?.start.command();
+        Ok(Counted { cost: cost::cost(&command)?, page_faults: page_faults(&command)? })
+    };
+    let (glibc, folio) = (counted(Way::Glibc)?, counted(Way::Folio)?);
+    Ok(Trial { workload: workload.clone(), measured, glibc, folio, cpuid, attempt })
+}
+
+fn of_way(measured: &[Measured], way: Way) -> Option<&Measured> {
+    measured.iter().find(|measured| measured.way == way)
 }
 
 /// The median of what some starts take: addresses are random, and a fault brings in pages that lie around it.
